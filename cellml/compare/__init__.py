@@ -1,0 +1,1 @@
+"""Registered models, re-evaluated on one pinned test set, ranked."""

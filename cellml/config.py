@@ -1,0 +1,327 @@
+"""The experiment file: one validated, immutable object for everything a run depends on.
+
+Every field's dotted path (`train.lr`) is its name in the file, in a sweep's space, on the command line and among
+the parameters of an MLflow run.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from cellml.errors import UserError, near
+
+
+class Section(BaseModel):
+    """A part of the experiment file: unknown keys are errors, values never change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class SplitTable(Section):
+    """A published split given by a second table."""
+
+    table: str
+    on: list[str]
+    column: str | None = None  # a column of split names; without it, presence in the table decides
+    present: str = "train"
+    absent: str = "test"
+
+
+class Data(Section):
+    """Where the images are and what their rows mean."""
+
+    source: str = "folders"
+    path: str | None = None  # folder or s3:// prefix; `-P data=` overrides it
+    table: str | None = None
+    file: str | None = None  # a column, or a template over columns and {class}: "images/{class}/{uid}.png"
+    label: str | None = None  # a column
+    votes: list[str] | None = (
+        None  # columns with experts' votes; the label is their majority, the soft label their share
+    )
+    probabilities: dict[str, str] | None = None  # class name -> column
+    classes: dict[str, str] | list[str] | None = None  # label value -> class name, or class names; in this order
+    unlisted: Literal["error", "drop"] = "error"  # rows whose label is not among `classes`
+    group: str | list[str] | None = None  # columns of what may not be split; "parent" for a file's folder
+    id: str | None = None  # a column; the file (and box) otherwise
+    split: str | SplitTable | None = None  # a column of split names, or a published split
+    mask: str | None = None  # a column or template of mask files, for scoring heatmaps
+    channels: list[int] | None = None  # which channels to keep, in this order
+    context: float = Field(0.1, ge=0, le=4)  # margin around a box, as a share of its longer side
+    window: int = Field(64, ge=4)  # side of the crop around a point, in pixels
+    on_bad_image: Literal["skip", "error"] = "skip"
+    options: dict[str, Any] = {}  # further options of the source, the simulator's `count` say
+
+
+class Split(Section):
+    """How rows without a published split are divided; no group is ever divided."""
+
+    validation: float = Field(0.2, gt=0, lt=1)  # share of the training rows
+    test: float = Field(0.2, ge=0, lt=1)  # share of all rows, where the source names no test rows
+    seed: int = 0
+
+
+class Input(Section):
+    """What the network sees of an image."""
+
+    size: int = Field(64, ge=8, le=1024)  # side in pixels
+    crop: int | None = Field(None, ge=4)  # central crop of this side in source pixels; None: the whole image, resized
+
+
+class Model(Section):
+    """The classifier."""
+
+    backbone: str = "resnet10t"  # any timm name, or torchvision/<name>
+    weights: str = "none"  # none, pretrained, a local file, or models:/NAME@ALIAS
+    mode: Literal["finetune", "frozen"] = "finetune"
+    dropout: float = Field(0.0, ge=0, lt=1)
+    options: dict[str, Any] = {}  # further keyword options of the backbone's constructor
+
+
+class Sampling(Section):
+    """How training rows are resampled or weighted, after splitting."""
+
+    strategy: str = "none"
+    options: dict[str, Any] = {}
+
+
+class Augment(Section):
+    """Random changes of training images, drawn per sample; 0 or false turns one off."""
+
+    flip: bool = True  # horizontal and vertical, each with probability 1/2
+    rotate: float = Field(180.0, ge=0, le=180)  # degrees, uniform in [-rotate, rotate]
+    scale: float = Field(0.1, ge=0, lt=1)  # factor uniform in [1 - scale, 1 + scale]
+    shift: float = Field(0.05, ge=0, lt=1)  # share of the side, each axis
+    brightness: float = Field(0.1, ge=0, le=1)  # additive, as a share of the range
+    contrast: float = Field(0.1, ge=0, lt=1)  # factor around the image's mean
+    color: float = Field(0.0, ge=0, lt=1)  # factor per channel: stain or colour jitter
+    noise: float = Field(0.0, ge=0, lt=1)  # standard deviation, as a share of the range
+    erase: float = Field(0.0, ge=0, le=1)  # probability of erasing a random rectangle
+    mixup: float = Field(0.0, ge=0)  # alpha of the Beta distribution
+
+
+class Train(Section):
+    """Fitting."""
+
+    epochs: int = Field(20, ge=1)
+    batch_size: int = Field(32, ge=2)
+    optimizer: Literal["adamw", "adam", "sgd"] = "adamw"
+    lr: float = Field(1e-3, gt=0)
+    weight_decay: float = Field(0.01, ge=0)
+    schedule: Literal["onecycle", "cosine", "constant"] = "onecycle"
+    loss: str = "cross_entropy"
+    loss_options: dict[str, Any] = {}
+    label_smoothing: float = Field(0.0, ge=0, lt=1)
+    ema: float = Field(0.0, ge=0, lt=1)  # decay of the averaged weights, per step; 0: none
+    patience: int | None = Field(None, ge=1)  # epochs without a better `monitor` before stopping
+    monitor: str = "balanced_accuracy"  # validation metric that picks the best epoch and the best trial
+    tta: Literal["none", "d4"] = "none"  # average over the eight flips and quarter turns when predicting
+    precision: Literal["auto", "32", "bf16", "16"] = "auto"
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    threads: int | None = Field(None, ge=1)
+    refit: bool = False  # fit the chosen model once more on training and validation rows together
+    seed: int = 0
+    augment: Augment = Augment()
+
+
+class Range(Section):
+    """A numeric axis of a sweep."""
+
+    low: float
+    high: float
+    log: bool = False
+    step: float | None = None
+    integer: bool = False
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "Range":
+        if self.low > self.high:
+            raise ValueError(f"expected low <= high, got {self.low} > {self.high}")
+        if self.log and self.low <= 0:
+            raise ValueError(f"expected low > 0 on a logarithmic axis, got {self.low}")
+        return self
+
+
+Space = dict[str, Range | list[Any]]
+
+
+class Sweep(Section):
+    """An Optuna study over backbone x strategy x hyper-parameters."""
+
+    mode: Literal["rank", "best"] = "rank"
+    trials: int = Field(12, ge=1)
+    timeout: float | None = Field(None, gt=0)  # seconds
+    workers: int = Field(1, ge=1)
+    seed: int = 0
+    sampler: Literal["tpe", "random"] = "tpe"  # of mode best; rank draws the same random candidates for every cell
+    pruner: Literal["none", "median", "hyperband"] = "median"  # of mode best; rank never prunes
+    warmup_epochs: int = Field(5, ge=0)
+    backbones: list[str] = []  # empty: model.backbone alone
+    strategies: list[str] = []  # empty: sampling.strategy alone
+    space: Space = {}  # dotted path -> range or list of choices
+    per_backbone: dict[str, Space] = {}  # the same, for one backbone only
+
+
+class Explain(Section):
+    """Heatmaps of a run."""
+
+    methods: list[str] = ["gradcam"]
+    count: int = Field(16, ge=0)  # images a class
+
+
+class Compare(Section):
+    """The benchmark table."""
+
+    entries: str = "champions"  # champions, cells, all, or models:/ URIs separated by commas
+    metric: str = "balanced_accuracy"  # what ranks
+    resamples: int = Field(2000, ge=100)
+    seed: int = 0
+
+
+class Experiment(Section):
+    """One experiment file."""
+
+    name: str = Field(min_length=1, max_length=100)
+    description: str = ""
+    data: Data = Data()
+    split: Split = Split()
+    input: Input = Input()
+    model: Model = Model()
+    sampling: Sampling = Sampling()
+    train: Train = Train()
+    sweep: Sweep = Sweep()
+    explain: Explain = Explain()
+    compare: Compare = Compare()
+
+    @field_validator("name")
+    @classmethod
+    def _plain(cls, name: str) -> str:
+        if name != name.strip() or "\n" in name:
+            raise ValueError("expected a name without surrounding spaces or line breaks")
+        return name
+
+    @model_validator(mode="after")
+    def _space_paths(self) -> "Experiment":
+        known = set(self.flat())
+        spaces = [("sweep.space", self.sweep.space)]
+        spaces += [(f"sweep.per_backbone.{b}", s) for b, s in self.sweep.per_backbone.items()]
+        for where, space in spaces:
+            for path in space:
+                section = path.split(".", 1)[0]
+                if path not in known or section not in ("input", "model", "sampling", "train"):
+                    fitting = [k for k in known if k.split(".")[0] in ("input", "model", "sampling", "train")]
+                    raise ValueError(f"{where}: {path!r} cannot be swept: {near(path, fitting)}")
+        if self.sweep.backbones:
+            for backbone in self.sweep.per_backbone:
+                if backbone not in self.sweep.backbones:
+                    raise ValueError(
+                        f"sweep.per_backbone: {backbone!r} is not in sweep.backbones: {near(backbone, self.sweep.backbones)}"
+                    )
+        return self
+
+    def flat(self) -> dict[str, Any]:
+        """Dotted path -> value of every leaf; free-form `options` stay whole."""
+        return _flatten(self)
+
+    def replace(self, values: Mapping[str, Any]) -> "Experiment":
+        """A copy with the given dotted paths set, validated again.
+
+        Raises:
+            UserError: a path that does not exist, or a value that does not fit.
+        """
+        tree = self.model_dump(mode="json")
+        for path, value in values.items():
+            *parents, leaf = path.split(".")
+            node = tree
+            for parent in parents:
+                node = node.get(parent) if isinstance(node, dict) else None
+            if not isinstance(node, dict) or leaf not in node:
+                raise UserError(f"Unknown experiment key {path!r}: {near(path, self.flat())}")
+            node[leaf] = value
+        return parse(tree)
+
+    def yaml(self) -> str:
+        """The whole experiment, defaults included, as YAML."""
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
+
+    def fingerprint(self) -> str:
+        """Eight hex digits of everything that decides a trial's result: not the budget, the comparison or the text."""
+        tree = self.model_dump(mode="json", exclude={"description", "compare", "explain"})
+        for budget in ("trials", "timeout", "workers"):
+            del tree["sweep"][budget]
+        for machine in ("threads", "device"):
+            del tree["train"][machine]
+        del tree["data"]["path"]
+        return hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()[:8]
+
+
+def load(path: str | Path) -> Experiment:
+    """Read an experiment file.
+
+    Raises:
+        UserError: no such file, not YAML, an unknown key, or a value that does not fit.
+    """
+    file = Path(path)
+    if not file.is_file():
+        raise UserError(
+            f"Expected an experiment file, found none at {file}; give its path with -P experiment=FILE.yaml"
+        )
+    try:
+        tree = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{file} is not valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(tree, dict):
+        raise UserError(f"Expected keys and values in {file} (name:, data:, ...), got {type(tree).__name__}")
+    return parse(tree, str(file))
+
+
+def parse(tree: Mapping[str, Any], source: str = "experiment") -> Experiment:
+    """Validate a tree of keys and values.
+
+    Raises:
+        UserError: names the first wrong key by its dotted path, what was expected and what came.
+    """
+    try:
+        return Experiment.model_validate(tree)
+    except ValidationError as error:
+        raise UserError(f"{source}: {_explain(error)}") from None
+
+
+def _flatten(section: Section, prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name in type(section).model_fields:
+        value = getattr(section, name)
+        if isinstance(value, Section):
+            flat |= _flatten(value, f"{prefix}{name}.")
+        else:
+            flat[f"{prefix}{name}"] = value
+    return flat
+
+
+def _explain(error: ValidationError) -> str:
+    first = error.errors()[0]
+    path = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        return f"unknown key {path!r}: {near(first['loc'][-1], _keys_at(first['loc'][:-1]))}"
+    if first["type"] == "missing":
+        return f"expected a value for {path!r}, found none; add it"
+    message = first["msg"].removeprefix("Value error, ")
+    got = first["input"]
+    shown = f", got {got!r}" if path and not isinstance(got, dict | Section) else ""
+    return f"{path + ': ' if path else ''}{message[:1].lower() + message[1:]}{shown}"
+
+
+def _keys_at(location: tuple[Any, ...]) -> list[str]:
+    model: Any = Experiment
+    for part in location:
+        fields = getattr(model, "model_fields", {})
+        annotation = fields[part].annotation if part in fields else None
+        options = [annotation, *get_args(annotation)]
+        model = next((o for o in options if isinstance(o, type) and issubclass(o, Section)), None)
+        if model is None:
+            return []
+    return list(model.model_fields)

@@ -1,0 +1,1 @@
+"""Images in, a checked and split manifest with decoded pixels out."""

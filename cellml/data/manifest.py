@@ -1,0 +1,118 @@
+"""The manifest: one row an image, the currency between reading data and everything after."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from cellml.errors import UserError
+
+SPLITS = ("train", "val", "test")
+BOX = ("x0", "y0", "x1", "y1")
+COLUMNS = ("id", "file", "label", "group", "split", "pixels", "row")
+SOFT = "soft:"  # prefix of the columns with class probabilities
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """One row an image, immutable.
+
+    Columns of `table`: `id` (unique str), `file` (path relative to the data folder), `label` (class name), `group`
+    (str; the id itself where nothing groups), `split` ("train", "val", "test", or "" before splitting), `pixels` (32
+    hex digits of the decoded pixels, "" before decoding), `row` (position in the pixel cache, -1 before decoding);
+    optional `x0, y0, x1, y1` (box in source pixels), `mask` (file), and `soft:<class>` (label probabilities).
+    """
+
+    table: pd.DataFrame
+    classes: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        missing = [c for c in COLUMNS if c not in self.table]
+        if missing:
+            raise ValueError(f"a manifest needs the columns {missing}")
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    @property
+    def ids(self) -> npt.NDArray[np.object_]:
+        """Row ids, (N,) str."""
+        return self.table["id"].to_numpy(dtype=object)
+
+    @property
+    def groups(self) -> npt.NDArray[np.object_]:
+        """Group of each row, (N,) str."""
+        return self.table["group"].to_numpy(dtype=object)
+
+    @property
+    def targets(self) -> npt.NDArray[np.int64]:
+        """Class index of each row, (N,) int64."""
+        index = {name: k for k, name in enumerate(self.classes)}
+        return np.array([index[label] for label in self.table["label"]], dtype=np.int64)
+
+    @property
+    def soft_targets(self) -> npt.NDArray[np.float64] | None:
+        """Label probabilities, (N, K), or None where labels are hard."""
+        columns = [SOFT + name for name in self.classes]
+        if not all(c in self.table for c in columns):
+            return None
+        return self.table[columns].to_numpy(dtype=np.float64)
+
+    @property
+    def rows(self) -> npt.NDArray[np.int64]:
+        """Position of each image in the pixel cache, (N,) int64."""
+        return self.table["row"].to_numpy(dtype=np.int64)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Rows per class, in class order."""
+        counts = self.table["label"].value_counts()
+        return {name: int(counts.get(name, 0)) for name in self.classes}
+
+    @property
+    def digest(self) -> str:
+        """32 hex digits of the content: ids, labels, soft labels, groups, splits and decoded pixels; not of paths or order."""
+        columns = ["id", "label", "group", "split", "pixels", *(c for c in self.table if c.startswith(SOFT))]
+        lines = sorted(json.dumps(row, default=float) for row in self.table[columns].values.tolist())
+        content = "\n".join([json.dumps(self.classes), json.dumps(columns), *lines])
+        return hashlib.sha256(content.encode()).hexdigest()[:32]
+
+    def where(self, mask: npt.ArrayLike) -> "Manifest":
+        """The rows where a boolean (N,) mask is true, or the rows at the given positions, in that order."""
+        chosen = np.asarray(mask)
+        table = self.table[chosen] if chosen.dtype == bool else self.table.iloc[chosen]
+        return replace(self, table=table.reset_index(drop=True))
+
+    def split(self, *names: str) -> "Manifest":
+        """The rows of one or several splits."""
+        return self.where(self.table["split"].isin(names).to_numpy())
+
+    def with_column(self, name: str, values: Sequence[object] | npt.NDArray) -> "Manifest":
+        """A copy with one column set."""
+        return replace(self, table=self.table.assign(**{name: values}))
+
+    def save(self, path: str | Path) -> None:
+        """Write as Parquet, classes in the schema's metadata."""
+        table = pa.Table.from_pandas(self.table, preserve_index=False)
+        meta = {**(table.schema.metadata or {}), b"cellml.classes": json.dumps(self.classes).encode()}
+        pq.write_table(table.replace_schema_metadata(meta), path)
+
+    @classmethod
+    def load(cls, path: str | Path) -> "Manifest":
+        """Read what `save` wrote.
+
+        Raises:
+            UserError: the file is no manifest.
+        """
+        table = pq.read_table(path)
+        meta = table.schema.metadata or {}
+        if b"cellml.classes" not in meta:
+            raise UserError(f"Expected a manifest written by CellML, got another Parquet file: {path}")
+        return cls(table.to_pandas(), tuple(json.loads(meta[b"cellml.classes"])))

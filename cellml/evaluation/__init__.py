@@ -1,0 +1,1 @@
+"""Predictions in; metrics, intervals and figures out."""

@@ -1,0 +1,89 @@
+"""Predictions: what a model said of which image, the currency of everything that evaluates, compares or ensembles."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from cellml.errors import UserError
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Probabilities beside the truth, immutable.
+
+    Attributes:
+        ids: (N,) str, unique.
+        targets: (N,) int64 class index, -1 where unknown.
+        probabilities: (N, K) float64, rows sum to 1.
+        groups: (N,) str, what may not be split.
+        classes: the K class names.
+        soft_targets: (N, K) label probabilities, or None.
+    """
+
+    ids: npt.NDArray[np.object_]
+    targets: npt.NDArray[np.int64]
+    probabilities: npt.NDArray[np.float64]
+    groups: npt.NDArray[np.object_]
+    classes: tuple[str, ...]
+    soft_targets: npt.NDArray[np.float64] | None = None
+
+    def __post_init__(self) -> None:
+        n, k = len(self.ids), len(self.classes)
+        if self.probabilities.shape != (n, k):
+            raise ValueError(f"expected probabilities of shape {(n, k)}, got {self.probabilities.shape}")
+        if len(self.targets) != n or len(self.groups) != n:
+            raise ValueError(f"expected {n} targets and groups, got {len(self.targets)} and {len(self.groups)}")
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def predicted(self) -> npt.NDArray[np.int64]:
+        """Most probable class, (N,) int64."""
+        return self.probabilities.argmax(axis=1)
+
+    def save(self, path: str | Path) -> None:
+        """Write as Parquet: id, group, target, predicted, p:<class>, t:<class> where labels are soft."""
+        names = np.array([*self.classes, ""], dtype=object)  # target -1 is the empty name
+        columns = {
+            "id": self.ids,
+            "group": self.groups,
+            "target": names[self.targets],
+            "predicted": names[self.predicted],
+        }
+        columns |= {f"p:{name}": self.probabilities[:, k] for k, name in enumerate(self.classes)}
+        if self.soft_targets is not None:
+            columns |= {f"t:{name}": self.soft_targets[:, k] for k, name in enumerate(self.classes)}
+        table = pa.Table.from_pandas(pd.DataFrame(columns), preserve_index=False)
+        meta = {**(table.schema.metadata or {}), b"cellml.classes": json.dumps(self.classes).encode()}
+        pq.write_table(table.replace_schema_metadata(meta), path)
+
+    @classmethod
+    def load(cls, path: str | Path) -> "Predictions":
+        """Read what `save` wrote.
+
+        Raises:
+            UserError: the file holds no predictions.
+        """
+        table = pq.read_table(path)
+        meta = table.schema.metadata or {}
+        if b"cellml.classes" not in meta or "p:" not in "".join(table.column_names):
+            raise UserError(f"Expected predictions written by CellML, got another Parquet file: {path}")
+        classes = tuple(json.loads(meta[b"cellml.classes"]))
+        frame = table.to_pandas()
+        index = {name: k for k, name in enumerate(classes)}
+        soft = [f"t:{name}" for name in classes]
+        return cls(
+            ids=frame["id"].to_numpy(dtype=object),
+            targets=np.array([index.get(name, -1) for name in frame["target"]], dtype=np.int64),
+            probabilities=frame[[f"p:{name}" for name in classes]].to_numpy(dtype=np.float64),
+            groups=frame["group"].to_numpy(dtype=object),
+            classes=classes,
+            soft_targets=frame[soft].to_numpy(dtype=np.float64) if soft[0] in frame else None,
+        )

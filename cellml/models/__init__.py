@@ -1,0 +1,1 @@
+"""Backbones, and the classifier around one that takes images as they are."""

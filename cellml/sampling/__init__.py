@@ -1,0 +1,1 @@
+"""Strategies: training labels in, which rows, how often and with which weight out."""

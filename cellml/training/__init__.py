@@ -1,0 +1,1 @@
+"""Fit a classifier; predict with it."""
