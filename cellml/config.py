@@ -218,9 +218,8 @@ class Experiment(Section):
         if self.sweep.backbones:
             for backbone in self.sweep.per_backbone:
                 if backbone not in self.sweep.backbones:
-                    raise ValueError(
-                        f"sweep.per_backbone: {backbone!r} is not in sweep.backbones: {near(backbone, self.sweep.backbones)}"
-                    )
+                    hint = near(backbone, self.sweep.backbones)
+                    raise ValueError(f"sweep.per_backbone: {backbone!r} is not in sweep.backbones: {hint}")
         return self
 
     def flat(self) -> dict[str, Any]:
@@ -236,7 +235,7 @@ class Experiment(Section):
         tree = self.model_dump(mode="json")
         for path, value in values.items():
             *parents, leaf = path.split(".")
-            node = tree
+            node: Any = tree
             for parent in parents:
                 node = node.get(parent) if isinstance(node, dict) else None
             if not isinstance(node, dict) or leaf not in node:

@@ -78,8 +78,15 @@ class Manifest:
 
     @property
     def digest(self) -> str:
-        """32 hex digits of the content: ids, labels, soft labels, groups, splits and decoded pixels; not of paths or order."""
-        columns = ["id", "label", "group", "split", "pixels", *(c for c in self.table if c.startswith(SOFT))]
+        """32 hex digits of ids, labels, soft labels, groups, splits and decoded pixels; not of paths or order."""
+        columns = [
+            "id",
+            "label",
+            "group",
+            "split",
+            "pixels",
+            *(c for c in self.table.columns if str(c).startswith(SOFT)),
+        ]
         lines = sorted(json.dumps(row, default=float) for row in self.table[columns].values.tolist())
         content = "\n".join([json.dumps(self.classes), json.dumps(columns), *lines])
         return hashlib.sha256(content.encode()).hexdigest()[:32]
@@ -96,7 +103,9 @@ class Manifest:
 
     def with_column(self, name: str, values: Sequence[object] | npt.NDArray) -> "Manifest":
         """A copy with one column set."""
-        return replace(self, table=self.table.assign(**{name: values}))
+        table = self.table.copy()
+        table[name] = np.asarray(values)
+        return replace(self, table=table)
 
     def save(self, path: str | Path) -> None:
         """Write as Parquet, classes in the schema's metadata."""

@@ -1,7 +1,7 @@
 """Predictions: what a model said of which image, the currency of everything that evaluates, compares or ensembles."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -47,6 +47,24 @@ class Predictions:
     def predicted(self) -> npt.NDArray[np.int64]:
         """Most probable class, (N,) int64."""
         return self.probabilities.argmax(axis=1)
+
+    @property
+    def labelled(self) -> "Predictions":
+        """The rows whose target is known; itself where all are."""
+        known = self.targets >= 0
+        return self if known.all() else self.where(known)
+
+    def where(self, mask: npt.ArrayLike) -> "Predictions":
+        """The rows where a boolean (N,) mask is true, or the rows at the given positions, in that order."""
+        chosen = np.asarray(mask)
+        return replace(
+            self,
+            ids=self.ids[chosen],
+            targets=self.targets[chosen],
+            probabilities=self.probabilities[chosen],
+            groups=self.groups[chosen],
+            soft_targets=None if self.soft_targets is None else self.soft_targets[chosen],
+        )
 
     def save(self, path: str | Path) -> None:
         """Write as Parquet: id, group, target, predicted, p:<class>, t:<class> where labels are soft."""

@@ -1,1 +1,3 @@
-"""Where a model looked, and whether that can be trusted."""
+"""Attributions of a classifier's decisions, and the sheets that show them; importing it registers every method."""
+
+from cellml.explain import gradcam, occlusion  # noqa: F401

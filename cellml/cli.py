@@ -1,0 +1,184 @@
+"""The command line: one command per MLproject entry point; parse, call, print.
+
+Nothing heavy is imported before a command runs, so that `--help` answers at once.
+"""
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from cellml.errors import UserError, near
+
+LISTS = {
+    "sources": "cellml.data.sources:SOURCES",
+    "strategies": "cellml.sampling.strategies:STRATEGIES",
+    "losses": "cellml.training.losses:LOSSES",
+    "metrics": "cellml.evaluation.metrics:METRICS",
+    "explainers": "cellml.explain.base:EXPLAINERS",
+    "backbones": "cellml.models.backbones:BACKBONES",
+}
+OVERRIDES = {"ignore_unknown_options": True, "allow_extra_args": True}
+
+
+def main() -> None:
+    """Run a command; a user's mistake is one line on stderr and exit status 2."""
+    try:
+        status = cli(standalone_mode=False)
+    except UserError as error:
+        _fail(str(error))
+    except click.ClickException as error:
+        _fail(error.format_message())
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("interrupted; the same command continues", err=True)
+        sys.exit(130)
+    sys.exit(status if isinstance(status, int) else 0)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="cellml")
+def cli() -> None:
+    """Classify cell images with tracked experiments: one experiment file in, a ranked benchmark table out.
+
+    Any key of the experiment file can be set on the command line by its dotted path: --train.epochs 5
+    """
+
+
+def _command(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A command on one experiment file, with dotted overrides."""
+    function = click.pass_context(function)
+    function = click.option("--data", default="", help="Folder or s3:// prefix with the images.")(function)
+    return click.option("--experiment", required=True, metavar="FILE", help="The experiment file (YAML).")(function)
+
+
+def _sweep_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    for name, text in (
+        ("storage", "Optuna database URL; an SQLite file beside the tracking store by default."),
+        ("workers", "Processes that share the sweep."),
+        ("timeout", "Seconds after which no new trial starts."),
+        ("trials", "How many finished trials the study shall have."),
+    ):
+        function = click.option(f"--{name}", default="", help=text)(function)
+    return function
+
+
+@cli.command("main", context_settings=OVERRIDES)
+@_command
+@_sweep_options
+def main_(context: click.Context, experiment: str, data: str, storage: str, **budget: str) -> None:
+    """Sweep, register and compare in one run."""
+    from cellml import commands
+
+    commands.main(_experiment(context, experiment, data, budget), storage)
+
+
+@cli.command(context_settings=OVERRIDES)
+@_command
+@_sweep_options
+def sweep(context: click.Context, experiment: str, data: str, storage: str, **budget: str) -> None:
+    """Search over backbones, sampling strategies and hyper-parameters; register the best."""
+    from cellml import commands
+
+    commands.sweep(_experiment(context, experiment, data, budget), storage)
+
+
+@cli.command(context_settings=OVERRIDES)
+@_command
+def train(context: click.Context, experiment: str, data: str) -> None:
+    """Fit, evaluate and register one model."""
+    from cellml import commands
+
+    commands.train(_experiment(context, experiment, data))
+
+
+@cli.command(context_settings=OVERRIDES)
+@_command
+@click.option("--entries", default="", help="champions, cells, all, or models:/ URIs separated by commas.")
+def compare(context: click.Context, experiment: str, data: str, entries: str) -> None:
+    """Rank registered models on one pinned test set."""
+    from cellml import commands
+
+    commands.compare(_experiment(context, experiment, data, {"compare.entries": entries}))
+
+
+@cli.command(context_settings=OVERRIDES)
+@click.option("--model", required=True, help="models:/NAME@champion or models:/NAME/VERSION.")
+@click.option("--experiment", default="", metavar="FILE", help="The experiment file; the model's own by default.")
+@click.option("--data", default="", help="Folder or s3:// prefix with the images.")
+@click.option("--methods", default="", help="Explainers separated by commas.")
+@click.option("--count", default="", help="Images a class.")
+@click.pass_context
+def explain(context: click.Context, model: str, experiment: str, data: str, methods: str, count: str) -> None:
+    """Heatmaps of a registered model on the test images."""
+    from cellml import commands
+
+    values = {"explain.methods": [m.strip() for m in methods.split(",") if m.strip()] or "", "explain.count": count}
+    loaded = _experiment(context, experiment or commands.experiment_of(model), data, values)
+    commands.explain(model, loaded)
+
+
+@cli.command()
+@click.option("--model", required=True, help="models:/NAME@champion or models:/NAME/VERSION.")
+@click.option("--images", required=True, help="Folder, s3:// prefix or file with images.")
+@click.option("--out", default="predictions.csv", show_default=True, help="CSV file to write.")
+def predict(model: str, images: str, out: str) -> None:
+    """Class probabilities for a folder of images, as a CSV file."""
+    from cellml import commands
+
+    commands.predict(model, images, out)
+
+
+@cli.command(context_settings=OVERRIDES)
+@_command
+def data(context: click.Context, experiment: str, data: str) -> None:
+    """Check a data set: counts, duplicates, leaks between splits, a contact sheet a class."""
+    from cellml import commands
+
+    commands.data(_experiment(context, experiment, data))
+
+
+@cli.command("list")
+@click.argument("what", metavar="|".join(LISTS))
+def list_(what: str) -> None:
+    """Print what may stand in an experiment file."""
+    import importlib
+
+    if what not in LISTS:
+        raise UserError(f"Expected one of {', '.join(LISTS)}, got {what!r}: {near(what, LISTS)}")
+    module, _, name = LISTS[what].partition(":")
+    members = getattr(importlib.import_module(module), name).describe()
+    width = max(len(name) for name, _ in members)
+    for name, summary in members:
+        click.echo(f"{name:<{width}}  {summary}".rstrip())
+
+
+def _experiment(context: click.Context, source: Any, data: str, budget: dict[str, Any] | None = None) -> Any:
+    import yaml
+
+    from cellml import config
+
+    values: dict[str, Any] = {}
+    for key, value in (budget or {}).items():
+        if value != "":
+            values[key if "." in key else f"sweep.{key}"] = yaml.safe_load(value) if isinstance(value, str) else value
+    extra = list(context.args)
+    while extra:
+        flag = extra.pop(0)
+        if not flag.startswith("--"):
+            raise UserError(f"Expected --KEY VALUE with a key of the experiment file, got {flag!r}")
+        key, equals, value = flag.removeprefix("--").partition("=")
+        if not equals:
+            if not extra:
+                raise UserError(f"Expected a value after {flag!r}, found none")
+            value = extra.pop(0)
+        values[key] = yaml.safe_load(value)
+    if data:
+        values["data.path"] = data
+    loaded = config.load(source) if isinstance(source, str) else source
+    return loaded.replace(values)
+
+
+def _fail(message: str) -> None:
+    click.echo(f"error: {' '.join(message.split())}", err=True)
+    sys.exit(2)

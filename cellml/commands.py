@@ -1,0 +1,229 @@
+"""What each entry point does: load, run, print. The command line calls these, and so may other code."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from rich.console import Console
+from rich.progress import track
+
+from cellml import heatmaps
+from cellml import trial as trials
+from cellml.compare import collect, formats, report, table
+from cellml.config import Experiment
+from cellml.data import images as files
+from cellml.data import store
+from cellml.data.cache import folder as cache_folder
+from cellml.data.prepare import Dataset, prepare
+from cellml.errors import UserError
+from cellml.explain.base import EXPLAINERS
+from cellml.models import classifier as models
+from cellml.sweep import driver, register
+from cellml.sweep import study as studies
+from cellml.tracking import environment, names, registry, runs
+from cellml.tracking.run import Run
+from cellml.training.predict import predict as predict_split
+
+console = Console(highlight=False, soft_wrap=True)
+BATCH = 64  # images of one shape that `predict` gives the model at once
+
+
+def main(experiment: Experiment, storage: str = "") -> None:
+    """Sweep, register and compare in one parent run, then say how to look at the result and use it."""
+    with runs.parent("main", experiment) as parent:
+        dataset = _dataset(experiment, parent)
+        registered = _sweep(experiment, dataset, parent, storage)
+        _compare(experiment, dataset, parent)
+        _farewell(parent, registered.champion)
+
+
+def sweep(experiment: Experiment, storage: str = "") -> None:
+    """Run or continue a sweep and register the best trial of every cell."""
+    with runs.parent("sweep", experiment) as parent:
+        dataset = _dataset(experiment, parent)
+        registered = _sweep(experiment, dataset, parent, storage)
+        _farewell(parent, registered.champion)
+
+
+def train(experiment: Experiment) -> None:
+    """Fit one model, evaluate it on validation and test rows, register it as a version of `<experiment>.<backbone>`.
+
+    With `train.refit` the model is fitted once more on training and validation rows together, and that one is
+    evaluated on the test rows and registered.
+    """
+    with runs.parent("train", experiment) as tracked:
+        dataset = _dataset(experiment, tracked)
+        splits = ["val", "test"] if len(dataset.manifest.split("test")) else ["val"]
+        first = ["val"] if experiment.train.refit else splits
+        outcome = trials.run(experiment, dataset, tracked, splits=first)
+        classifier = outcome.fit.classifier
+        if experiment.train.refit:
+            _say("refitting on training and validation rows together")
+            classifier = register.refit(experiment, dataset, tracked, progress=True).classifier
+            rest = {name: predict_split(classifier, dataset, dataset.manifest.split(name)) for name in splits[1:]}
+            trials.log_predictions(dataset, tracked, rest)
+        uri = register.log_model(experiment, dataset, classifier, outcome.predictions["val"], tracked)
+        name = names.model_name(experiment.name, experiment.model.backbone)
+        tags = {
+            registry.EXPERIMENT: experiment.name,
+            registry.BACKBONE: experiment.model.backbone,
+            registry.STRATEGY: experiment.sampling.strategy,
+            "cellml.monitor": experiment.train.monitor,
+            "cellml.validation_score": f"{outcome.score:.6f}",
+            "cellml.run_id": tracked.id,
+        }
+        version = registry.register(uri, name, tags)
+        _say(f"validation {experiment.train.monitor} {outcome.score:.4f}")
+        _farewell(tracked, f"models:/{name}/{version}")
+
+
+def compare(experiment: Experiment) -> None:
+    """Evaluate registered models on the pinned test set and write the benchmark table."""
+    with runs.parent("compare", experiment) as parent:
+        dataset = _dataset(experiment, parent, contact_sheets=False)
+        _compare(experiment, dataset, parent)
+        _farewell(parent)
+
+
+def explain(model: str, experiment: Experiment) -> None:
+    """Heatmaps of a registered model on the test images, or the validation images where there is no test set."""
+    for method in experiment.explain.methods:
+        EXPLAINERS[method]
+    with runs.parent("explain", experiment, tags={"cellml.model": model}) as tracked:
+        classifier = models.load(registry.weights_folder(model))
+        dataset = _dataset(experiment, tracked, contact_sheets=False)
+        rows = dataset.manifest.split("test")
+        rows = rows if len(rows) else dataset.manifest.split("val")
+        predictions = predict_split(classifier, dataset, rows, progress=True)
+        heatmaps.log(classifier, dataset, rows, predictions, tracked, experiment.explain)
+        _say(f"heatmaps: {', '.join(experiment.explain.methods)} in {tracked.artifact_uri}/heatmaps")
+        _farewell(tracked)
+
+
+def predict(model: str, images: str, out: str) -> None:
+    """Write a CSV file with the predicted class and the class probabilities of every image of a folder.
+
+    Raises:
+        UserError: no images, or images that the model does not take.
+    """
+    target = Path(out)
+    if not target.parent.is_dir():
+        raise UserError(f"Expected a folder to write {target.name} into, found none at {target.parent}; create it")
+    with runs.parent("predict", None, tags={"cellml.model": model}) as tracked:
+        predictor = registry.predictor(model)
+        root = store.fetch(images, cache_folder(None))
+        predicted, skipped = _predicted(predictor, root)
+        predicted.to_csv(target, index=False)
+        tracked.file(target)
+        tracked.metrics({"images": len(predicted), "skipped": skipped})
+        _say(f"{len(predicted)} images predicted, {skipped} skipped: {target}")
+
+
+def data(experiment: Experiment) -> None:
+    """Check a data set; print and log the report with a contact sheet a class."""
+    with runs.parent("data", experiment) as tracked:
+        _dataset(experiment, tracked)
+        _farewell(tracked)
+
+
+def experiment_of(model: str) -> Experiment:
+    """The experiment that a registered model was trained with.
+
+    Raises:
+        UserError: no such model, or one whose run has no config.yaml.
+    """
+    return runs.experiment_of(registry.resolve(model).run_id)
+
+
+def _dataset(experiment: Experiment, tracked: Run, contact_sheets: bool = True) -> Dataset:
+    dataset = prepare(experiment, progress=True)
+    for line in dataset.report.lines():
+        _say(line)
+    source = experiment.data.path or ""
+    trials.log_dataset(dataset, tracked, experiment.name, source, contact_sheets=contact_sheets)
+    return dataset
+
+
+def _sweep(experiment: Experiment, dataset: Dataset, parent: Run, storage: str) -> register.Registered:
+    url = storage or studies.default_url(environment.tracking_uri())
+    swept = driver.run(experiment, dataset, parent, url, _say)
+    return register.register(experiment, dataset, swept.study, parent, _say)
+
+
+def _compare(experiment: Experiment, dataset: Dataset, parent: Run) -> None:
+    test = dataset.manifest.split("test")
+    if not len(test):
+        raise UserError("Expected test rows to compare models on, found none; set split.test or name a test split")
+    entries = registry.entries(experiment.name, experiment.compare.entries)
+    _say(f"comparing {len(entries)} models on {len(test)} test images, digest {test.digest}")
+    evaluated = collect.evaluate(entries, dataset, test, progress=True)
+    counts = dataset.manifest.split("train").counts
+    ranked = table.build(evaluated, test, counts, experiment.compare)
+    strips = {}
+    for one in evaluated:
+        classifier = models.load(registry.weights_folder(one.entry.uri))
+        strips[one.name] = heatmaps.strip(classifier, dataset, test, one.predictions)
+    benchmark = report.Benchmark(
+        name=experiment.name,
+        table=ranked,
+        evaluated=evaluated,
+        test=test,
+        settings=experiment.compare,
+        train_counts=counts,
+        description=experiment.description,
+        heatmaps=strips,
+        ui=environment.server() or environment.LOCAL_UI,
+    )
+    with parent.artifacts() as folder:
+        report.write(folder / "benchmark", benchmark)
+    markdown = formats.to_markdown(ranked)
+    parent.description(markdown)
+    registry.describe_models({one.entry.name for one in evaluated}, markdown)
+    console.print(formats.render(ranked))
+    _say(f"benchmark: table.csv, table.md, table.tex and report.html in {parent.artifact_uri}/benchmark")
+
+
+def _predicted(predictor: registry.Predictor, root: Path) -> tuple[pd.DataFrame, int]:
+    paths = files.list_images(root) if root.is_dir() else [root]
+    rows: dict[int, list[object]] = {}
+    waiting: dict[tuple[int, ...], list[tuple[int, np.ndarray]]] = {}
+    skipped = 0
+
+    def flush(batch: list[tuple[int, np.ndarray]]) -> None:
+        probabilities = predictor.predict(np.stack([image for _, image in batch]))
+        for (place, _), p in zip(batch, probabilities, strict=True):
+            path = paths[place]
+            name = path.relative_to(root).as_posix() if path != root else path.name
+            rows[place] = [name, predictor.classes[int(p.argmax())], *p.tolist()]
+        batch.clear()
+
+    for place, path in enumerate(track(paths, "predicting", console=Console(stderr=True), transient=True)):
+        try:
+            image = files.read_image(path)
+        except files.BadImageError as error:
+            _say(f"skipped: {error}")
+            skipped += 1
+            continue
+        batch = waiting.setdefault(image.shape, [])
+        batch.append((place, image))
+        if len(batch) == BATCH:
+            flush(batch)
+    for batch in waiting.values():
+        if batch:
+            flush(batch)
+    if not rows:
+        raise UserError(f"Expected readable images in {root}, found none among {len(paths)} files; see the lines above")
+    columns = ["file", "predicted", *(f"p_{name}" for name in predictor.classes)]
+    return pd.DataFrame([rows[place] for place in sorted(rows)], columns=columns), skipped
+
+
+def _farewell(tracked: Run, model: str | None = None) -> None:
+    _say("")
+    for line in environment.ui_hint(tracked.experiment_id):
+        _say(line)
+    if model:
+        _say(f"python -c 'import mlflow; model = mlflow.pyfunc.load_model(\"{model}\")'")
+
+
+def _say(line: str) -> None:
+    console.print(line, markup=False)

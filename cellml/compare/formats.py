@@ -1,0 +1,224 @@
+"""The benchmark table as CSV, Markdown, LaTeX and a table for the terminal."""
+
+import html
+import math
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pandas as pd
+from rich import box
+from rich.markup import escape
+from rich.table import Table
+
+MAJORITY = "majority class"
+DESCRIPTION_LIMIT = 5000  # characters of a registered model's description in MLflow's database
+_LATEX = {
+    "\\": r"\textbackslash{}",
+    "&": r"\&",
+    "%": r"\%",
+    "$": r"\$",
+    "#": r"\#",
+    "_": r"\_",
+    "{": r"\{",
+    "}": r"\}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    '"': r"\textquotedbl{}",
+    "\n": " ",
+}
+
+
+class Column(NamedTuple):
+    """A column of the short tables: its head, whether it holds numbers, and a row's text."""
+
+    name: str
+    right: bool
+    text: Callable[[Any], str]
+
+
+def number(value: Any, digits: int = 3) -> str:
+    """A number with fixed digits; the empty text for what is missing."""
+    return "" if missing(value) else f"{round(float(value), digits) + 0.0:.{digits}f}"  # + 0.0: no "-0.000"
+
+
+def significance(p: Any) -> str:
+    """A p-value to three digits, "<0.001" below; the empty text for what is missing."""
+    return "<0.001" if not missing(p) and float(p) < 0.001 else number(p)
+
+
+def label(row: Any) -> str:
+    """Model and version of a row, as shown: "cells.resnet18 v3"."""
+    return f"{row['model']} v{row['version']}" if row["version"] else str(row["model"])
+
+
+def interval(row: Any) -> str:
+    """Balanced accuracy with its interval: "0.812 [0.780, 0.842]"."""
+    low, high = number(row["balanced_accuracy_low"]), number(row["balanced_accuracy_high"])
+    point = number(row["balanced_accuracy"])
+    return f"{point} [{low}, {high}]" if low and high else point
+
+
+def rank(row: Any) -> str:
+    """Rank as text; empty for the baseline."""
+    return "" if missing(row["rank"]) else str(int(row["rank"]))
+
+
+def twins(table: pd.DataFrame) -> dict[str, list[str]]:
+    """Letter -> labels of the models that predicted exactly the same."""
+    groups: list[list[str]] = []
+    for row in table.to_dict("records"):
+        if row["identical_to"] and not any(label(row) in group for group in groups):
+            groups.append([label(row), *row["identical_to"].split(", ")])
+    return {chr(ord("a") + i) if i < 26 else str(i): group for i, group in enumerate(groups)}
+
+
+def note(row: Any, table: pd.DataFrame) -> str:
+    """What a reader must know about a row beside its figures; mostly empty."""
+    said = [f"identical ({letter})" for letter, group in twins(table).items() if label(row) in group]
+    only = constant(row, table)
+    if only is not None and rank(row):
+        said.append(f"always {only}")
+    return ", ".join(said)
+
+
+def constant(row: Any, table: pd.DataFrame) -> str | None:
+    """The class that a model gave to every image of all classes present, or None."""
+    recalls = {name: row[f"recall_{name}"] for name in table.attrs.get("classes", ())}
+    recalls = {name: float(value) for name, value in recalls.items() if not missing(value)}
+    if len(recalls) < 2 or sorted(recalls.values())[-2] > 0:
+        return None
+    return next((name for name, value in recalls.items() if value == 1), None)
+
+
+def missing(value: Any) -> bool:
+    """Whether a cell of the table holds nothing."""
+    return value is None or value is pd.NA or (isinstance(value, float) and math.isnan(value))
+
+
+def write_csv(table: pd.DataFrame, path: str | Path) -> None:
+    """Write every column at full precision; missing values are empty cells."""
+    table.to_csv(path, index=False, lineterminator="\n", encoding="utf-8")
+
+
+def to_markdown(table: pd.DataFrame, limit: int | None = None) -> str:
+    """The table's main columns for a README or an MLflow description.
+
+    Args:
+        table: what `table.build` made.
+        limit: most characters of the result (`DESCRIPTION_LIMIT` of a description); rows that do not fit are counted in
+            a line under the table, the baseline stays.
+    """
+    records = table.to_dict("records")
+    columns = _columns(table)
+    rows = [[_markdown(column.text(row)) for column in columns] for row in records]
+    baseline = rows[-1:] if records and _is_baseline(records[-1]) else []
+    models = rows[: len(rows) - len(baseline)]
+    kept = len(models)
+    text = _page(table, columns, models, baseline, 0)
+    while limit is not None and len(text) > limit and kept:
+        kept -= 1
+        text = _page(table, columns, models[:kept], baseline, len(models) - kept)
+    return text
+
+
+def to_latex(table: pd.DataFrame) -> str:
+    """The table's main columns as a LaTeX `tabular` with booktabs rules, the best row in bold, names escaped."""
+    columns = _columns(table)
+    lines = [
+        "% needs \\usepackage{booktabs} and \\usepackage[T1]{fontenc}",
+        *(f"% {latex(line)}" for line in _remarks(table)),
+        "\\begin{tabular}{" + "".join("r" if column.right else "l" for column in columns) + "}",
+        "\\toprule",
+        " & ".join(latex(column.name) for column in columns) + r" \\",
+        "\\midrule",
+    ]
+    for row in table.to_dict("records"):
+        cells = [latex(column.text(row)) for column in columns]
+        if rank(row) == "1":
+            cells = [rf"\textbf{{{cell}}}" if cell else "" for cell in cells]
+        if _is_baseline(row) and lines[-1] != "\\midrule":
+            lines.append("\\midrule")
+        lines.append(" & ".join(cells) + r" \\")
+    return "\n".join([*lines, "\\bottomrule", "\\end{tabular}", ""])
+
+
+def latex(text: str) -> str:
+    """Text with the characters that LaTeX reads as commands escaped."""
+    return "".join(_LATEX.get(c, c) for c in text)
+
+
+def render(table: pd.DataFrame) -> Table:
+    """The table's main columns for the terminal; long model names are folded, numbers never."""
+    remarks = escape("\n".join(_remarks(table)[:-1]))
+    shown = Table(box=box.SIMPLE_HEAD, pad_edge=False, caption=remarks, caption_justify="left", padding=(0, 1, 0, 0))
+    records = table.to_dict("records")
+    for column in _columns(table):
+        longest = max(len(column.text(row)) for row in records)
+        if column.right:
+            shown.add_column(
+                escape(column.name), justify="right", min_width=longest, max_width=max(longest, 8), overflow="fold"
+            )
+        else:
+            shown.add_column(escape(column.name), overflow="fold", no_wrap=column.name == "strategy")
+    for row in records:
+        style = "bold" if rank(row) == "1" else "dim" if _is_baseline(row) else None
+        shown.add_row(*(escape(column.text(row)) for column in _columns(table)), style=style)
+    return shown
+
+
+def _columns(table: pd.DataFrame) -> list[Column]:
+    columns = [
+        Column("#", True, rank),
+        Column("model", False, label),
+        Column("strategy", False, lambda row: str(row["strategy"])),
+        Column("params (M)", True, lambda row: number(row["params_m"], 2)),
+        Column("bal. accuracy [95 %]", True, interval),
+        Column("AUROC", True, lambda row: number(row["auroc"])),
+        Column("F1", True, lambda row: number(row["f1"])),
+    ]
+    rarest = table.attrs.get("rarest")
+    if rarest is not None:
+        columns.append(Column(f"recall {rarest}", True, lambda row: number(row[f"recall_{rarest}"])))
+    columns.append(Column("p vs best", True, lambda row: significance(row["p_vs_best"])))
+    if any(note(row, table) for row in table.to_dict("records")):
+        columns.append(Column("note", False, lambda row: note(row, table)))
+    return columns
+
+
+def _remarks(table: pd.DataFrame) -> list[str]:
+    first = table.iloc[0]
+    ranked = str(table.attrs.get("metric", "balanced_accuracy")).replace("_", " ")
+    lines = [f"{first['n']} test images, digest {first['test_digest']}, ranked by {ranked}."]
+    lines += [f"({letter}) identical predictions: {', '.join(group)}." for letter, group in twins(table).items()]
+    lines.append(
+        "Intervals: 95 % bootstrap over groups. p: paired on the same resamples, not corrected for how many models."
+    )
+    return lines
+
+
+def _page(
+    table: pd.DataFrame, columns: list[Column], models: list[list[str]], baseline: list[list[str]], left: int
+) -> str:
+    rows = [
+        [_markdown(column.name) for column in columns],
+        ["---:" if column.right else "---" for column in columns],
+        *models,
+        *baseline,
+    ]
+    lines = ["| " + " | ".join(row) + " |" for row in rows]
+    more = [f"{left} more models stand in table.csv."] if left else []
+    return "\n".join([*lines, "", "  \n".join([*more, *map(_markdown, _remarks(table))]), ""])
+
+
+def _markdown(text: str) -> str:
+    plain = html.escape(text.replace("\n", " "), quote=False)
+    return re.sub(r"([\\`*|~]|(?<![^\W_])_|_(?![^\W_]))", r"\\\1", plain)  # an underscore inside a word is plain
+
+
+def _is_baseline(row: Any) -> bool:
+    return bool(row["model"] == MAJORITY and missing(row["rank"]))

@@ -1,0 +1,160 @@
+"""The benchmark table: one row a model, ranked, with intervals and paired p-values."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from cellml.compare.collect import Evaluated
+from cellml.compare.formats import MAJORITY
+from cellml.config import Compare
+from cellml.data.manifest import Manifest
+from cellml.evaluation import intervals, metrics
+from cellml.evaluation.predictions import Predictions
+
+COLUMNS = (
+    "rank",
+    "model",
+    "version",
+    "backbone",
+    "strategy",
+    "params_m",
+    "ms_per_image",
+    "n",
+    "accuracy",
+    "loss",
+    "precision",
+    "recall",
+    "f1",
+    "balanced_accuracy",
+    "balanced_accuracy_low",
+    "balanced_accuracy_high",
+    "auroc",
+    "mcc",
+    "p_vs_best",
+    "test_digest",
+    "run_id",
+)
+SAME = 1e-6  # probabilities closer than this on every image are the same predictions
+_METRICS = {
+    "accuracy": "accuracy",
+    "loss": "log_loss",
+    "precision": "precision_macro",
+    "recall": "recall_macro",
+    "f1": "f1_macro",
+    "balanced_accuracy": "balanced_accuracy",
+    "auroc": "auroc",
+    "mcc": "mcc",
+}
+
+
+def build(
+    evaluated: Sequence[Evaluated], test: Manifest, train_counts: Mapping[str, int], settings: Compare
+) -> pd.DataFrame:
+    """Rank models on one test set; the last row is the baseline that knows only the training rows' frequencies.
+
+    Args:
+        evaluated: M >= 1 models with predictions of the same test rows.
+        test: those rows.
+        train_counts: class name -> training rows, before any resampling.
+        settings: `metric` ranks; `resamples` and `seed` make the intervals.
+
+    Returns:
+        M + 1 rows with `COLUMNS`, `recall_<class>` for every class, `identical_to`, and the ranking metric where it is
+        not among them. `balanced_accuracy_low` and `_high` are the 95 % interval over resampled groups; `p_vs_best` is
+        the paired p of the ranking metric's difference to the first row (NaN there). Models with the same score share
+        a rank; the baseline's is missing. `identical_to` names the entries with the same probabilities, by model and
+        version, joined by ", ". `attrs` holds "metric", "classes" and "rarest", the test rows' rarest class.
+
+    Raises:
+        UserError: no such metric, or models that did not predict the same rows.
+    """
+    metrics.check(settings.metric, test.classes)
+    ranking = ordered(evaluated, settings)
+    predictions = [one.predictions for one in ranking]
+    predictions.append(metrics.majority_baseline(train_counts, predictions[0]))
+    scores = [metrics.compute(one) for one in predictions]
+    balanced = intervals.paired(predictions, "balanced_accuracy", settings.resamples, settings.seed)
+    samples = balanced
+    if settings.metric != "balanced_accuracy":
+        samples = intervals.paired(predictions, settings.metric, settings.resamples, settings.seed)
+    points = np.array([score[settings.metric] for score in scores])
+    p = _against_first(samples, points, metrics.higher_is_better(settings.metric))
+    same = _identical(ranking)
+    digest = test.digest
+    rows = []
+    for m, score in enumerate(scores):
+        interval = intervals.interval(balanced[:, m])
+        row = _described(ranking[m], same[m]) if m < len(ranking) else _baseline()
+        row |= {column: score[name] for column, name in _METRICS.items()}
+        row |= {"balanced_accuracy_low": interval.low, "balanced_accuracy_high": interval.high}
+        row |= {"n": len(test), "p_vs_best": p[m], "test_digest": digest}
+        row |= {f"recall_{name}": score[f"recall_{name}"] for name in test.classes}
+        row |= {settings.metric: score[settings.metric]} if settings.metric not in _METRICS.values() else {}
+        rows.append(row)
+    columns = [*COLUMNS, *(f"recall_{name}" for name in test.classes), "identical_to"]
+    table = pd.DataFrame(rows)
+    table["rank"] = pd.array([*_ranks(points[:-1]), None], dtype="Int64")
+    table = table[[*columns, *(c for c in table.columns if c not in columns)]]
+    present = {name: count for name, count in test.counts.items() if count}
+    table.attrs = {
+        "metric": settings.metric,
+        "classes": list(test.classes),
+        "rarest": min(present, key=lambda name: present[name]),
+    }
+    return table
+
+
+def ordered(evaluated: Sequence[Evaluated], settings: Compare) -> list[Evaluated]:
+    """Models best first by the ranking metric; then by log-loss, then by name; undefined scores last."""
+    sign = -1 if metrics.higher_is_better(settings.metric) else 1
+
+    def key(one: Evaluated) -> tuple[float, float, str]:
+        score = sign * metrics.value(settings.metric, one.predictions)
+        return (score if np.isfinite(score) else np.inf, metrics.value("log_loss", one.predictions), one.name)
+
+    return sorted(evaluated, key=key)
+
+
+def _described(one: Evaluated, same: list[str]) -> dict[str, object]:
+    entry = one.entry
+    return {
+        "model": entry.name,
+        "version": str(entry.version),
+        "backbone": entry.backbone,
+        "strategy": entry.strategy,
+        "params_m": one.params_m,
+        "ms_per_image": one.ms_per_image,
+        "run_id": entry.run_id,
+        "identical_to": ", ".join(same),
+    }
+
+
+def _baseline() -> dict[str, object]:
+    words = dict.fromkeys(("version", "backbone", "strategy", "run_id", "identical_to"), "")
+    return {"model": MAJORITY, "params_m": np.nan, "ms_per_image": np.nan, **words}
+
+
+def _against_first(samples: np.ndarray, points: np.ndarray, higher: bool) -> np.ndarray:
+    """p of each column against the first one, the best; the baseline, last, is never what is compared with."""
+    models = points.copy()
+    models[-1] = min(points[0], points[-1]) if higher else max(points[0], points[-1])
+    p = intervals.p_vs_best(samples, models, higher)
+    p[0] = np.nan
+    return p
+
+
+def _ranks(points: np.ndarray) -> list[int]:
+    """1, 2, 2, 4 of points sorted best first."""
+    same = np.append(False, points[1:] == points[:-1])
+    return [int(place) for place in np.maximum.accumulate(np.where(same, 0, np.arange(len(points)))) + 1]
+
+
+def _identical(ranking: Sequence[Evaluated]) -> list[list[str]]:
+    def agree(a: Predictions, b: Predictions) -> bool:
+        return bool(np.array_equal(a.ids, b.ids) and np.allclose(a.probabilities, b.probabilities, rtol=0, atol=SAME))
+
+    return [
+        [other.name for other in ranking if other is not one and agree(one.predictions, other.predictions)]
+        for one in ranking
+    ]

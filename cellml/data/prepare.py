@@ -1,0 +1,154 @@
+"""From an experiment's data section to a manifest with splits, its pixels and a report."""
+
+import hashlib
+import inspect
+import json
+import os
+import uuid
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from rich.console import Console
+
+from cellml.config import Data, Experiment, Split
+from cellml.data import cache, checks, decode, duplicates, report, splits, store
+from cellml.data.cache import PixelCache
+from cellml.data.decode import Decoded
+from cellml.data.manifest import BOX, SOFT, Manifest
+from cellml.data.problems import Problem, Rows
+from cellml.data.report import Report
+from cellml.data.sources import SOURCES
+from cellml.errors import UserError
+
+SELF_MADE = ("simulated",)  # sources that need no data folder
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """What everything after reading data works on.
+
+    `manifest` has a split for each row, and only rows whose pixels could be decoded; `row` points into `pixels`.
+    """
+
+    manifest: Manifest
+    pixels: PixelCache
+    report: Report
+
+
+def prepare(experiment: Experiment, cache_dir: Path | None = None, progress: bool = False) -> Dataset:
+    """Read, decode, split and check the data of an experiment.
+
+    Args:
+        experiment: its `data` and `split` sections count.
+        cache_dir: where fetched files and decoded pixels are kept; default: the environment's CELLML_CACHE, else
+            .cellml-cache in the working folder.
+        progress: show progress bars.
+
+    Raises:
+        UserError: see the source; also a bad image with data.on_bad_image: error, a class without a readable image,
+            no training rows, or too few groups to split.
+    """
+    data = experiment.data
+    cache_dir = cache.folder(cache_dir)
+    rows = _read(data, cache_dir, progress)
+    assert rows.root is not None
+    decoded = decode.build(rows.table, rows.root, cache_dir, data.channels, progress)
+    if data.on_bad_image == "error" and decoded.problems:
+        bad = decoded.problems[0]
+        total = sum(len(p.ids) for p in decoded.problems)
+        raise UserError(f"{bad.message} ({total} bad images in all); mend it, or set data.on_bad_image: skip")
+    table = _decoded_rows(rows, decoded)
+    names, problems = assign(table, experiment.split)
+    table["split"] = names
+    manifest = Manifest(table, rows.classes)
+    found = _checked(manifest, decoded.pixels, progress)
+    everything = [*rows.problems, *decoded.problems, *problems, *found.problems]
+    return Dataset(manifest, decoded.pixels, replace(found, problems=everything))
+
+
+def assign(table: pd.DataFrame, split: Split) -> tuple[npt.NDArray[np.object_], list[Problem]]:
+    """A split for each row: those that the source names stay, the others are drawn, no group divided.
+
+    Where the source names no test rows, `split.test` of all rows are drawn, from those without a split if there are
+    any, else from the training rows. Where it names no validation rows, `split.validation` of the training rows are
+    drawn. Copies of an image are kept together as a group is. The draw depends on the ids, not on the rows' order.
+
+    Returns:
+        (N,) "train", "val" or "test", and problems.
+
+    Raises:
+        UserError: no training rows, or too few groups.
+    """
+    order = np.argsort(table["id"].to_numpy(dtype=str), kind="stable")
+    labels, groups = table["label"].to_numpy()[order], splits.joined(table["group"], table["pixels"])[order]
+    names = table["split"].to_numpy(dtype=object)[order]
+    problems = []
+    if "test" not in names and split.test > 0:
+        pool = names == "" if (names == "").any() else names == "train"
+        if (names != "").any():
+            text = "The data names splits but no test rows: they are drawn from the others"
+            problems.append(Problem("no test split", text))
+        share = split.test * len(names) / max(1, pool.sum())
+        if share >= 1:
+            raise UserError(
+                f"Expected {split.test:.0%} of the rows for testing, only {pool.mean():.0%} can be; lower split.test"
+            )
+        names[_drawn(pool, labels, groups, share, split.seed)] = "test"
+    names[names == ""] = "train"
+    if "train" not in names:
+        raise UserError(f"Expected training rows, found only {sorted(set(names))}; correct data.split")
+    if "val" not in names:
+        names[_drawn(names == "train", labels, groups, split.validation, split.seed + 1)] = "val"
+    back = np.empty_like(names)
+    back[order] = names
+    return back, problems
+
+
+def _read(data: Data, cache_dir: Path, progress: bool) -> Rows:
+    source, options = SOURCES[data.source], SOURCES.options(data.source, data.options)
+    if data.source in SELF_MADE:
+        return source(data, cache_dir, cache_dir, **options)
+    if not data.path:
+        raise UserError("Expected a folder of images in data.path, found none; set it, or give -P data=FOLDER")
+    root = store.fetch(data.path, cache_dir, progress)
+    return replace(source(data, root, cache_dir, **options), root=root)
+
+
+def _decoded_rows(rows: Rows, decoded: Decoded) -> pd.DataFrame:
+    table = rows.table.copy()
+    table["row"], table["pixels"] = decoded.rows, decoded.hashes
+    table = table[decoded.rows >= 0].reset_index(drop=True)
+    left = set(table["label"])
+    if gone := [name for name in rows.classes if name not in left]:
+        raise UserError(
+            f"Expected readable images of class {gone[0]!r}, found none: {decoded.problems[0].message}; mend them"
+        )
+    optional = [c for c in (*BOX, "mask") if c in table] + [c for c in table if str(c).startswith(SOFT)]
+    return table[["id", "file", "label", "group", "split", "pixels", "row", *optional]]
+
+
+def _drawn(
+    pool: npt.NDArray[np.bool_], labels: npt.NDArray, groups: npt.NDArray, share: float, seed: int
+) -> npt.NDArray[np.int64]:
+    return np.flatnonzero(pool)[splits.holdout(labels[pool], groups[pool], share, seed)]
+
+
+def _checked(manifest: Manifest, pixels: PixelCache, progress: bool) -> Report:
+    """The report of `checks.check`, kept beside the pixels for the next start and for other processes."""
+    code = "".join(inspect.getsource(module) for module in (checks, duplicates, report))
+    key = hashlib.blake2b((manifest.digest + code).encode(), digest_size=16).hexdigest()
+    path = pixels.folder / f"report-{key}.json"
+    if path.exists():
+        tree: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        tree["problems"] = [Problem(p["kind"], p["message"], tuple(p["ids"])) for p in tree["problems"]]
+        return Report(**tree | {name: [tuple(ids) for ids in tree[name]] for name in ("identical", "similar")})
+    with Console(quiet=not progress).status("Checking images"):
+        found = checks.check(manifest, pixels)
+    temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex}.tmp")
+    temporary.write_text(json.dumps(asdict(found)), encoding="utf-8")
+    os.replace(temporary, path)
+    return found

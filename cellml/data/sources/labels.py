@@ -1,0 +1,153 @@
+"""Labels of rows: from a column, from experts' votes or from class probabilities."""
+
+import re
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from cellml.config import Data
+from cellml.data.images import natural
+from cellml.data.problems import Problem
+from cellml.data.sources import columns
+from cellml.errors import UserError, near
+
+TRUTH = (("True", "true", "TRUE", "1"), ("False", "false", "FALSE", "0"))
+SUM_TOLERANCE = 1e-3
+
+
+@dataclass(frozen=True)
+class Labels:
+    """`names` is (N,) str, a class name or "" for a row to leave out; `soft` is (N, K) or None."""
+
+    names: npt.NDArray[np.object_]
+    classes: tuple[str, ...]
+    soft: npt.NDArray[np.float64] | None = None
+    problems: list[Problem] = field(default_factory=list)
+
+
+def from_table(frame: pd.DataFrame, data: Data, where: str) -> Labels:
+    """Labels as data.label, data.votes or data.probabilities say; with both, the column is the hard label.
+
+    Raises:
+        UserError: a column that is not there, a value that data.classes does not list, probabilities whose sum is
+            not 1.
+    """
+    if data.votes is not None and data.probabilities is not None:
+        raise UserError("Expected data.votes or data.probabilities, got both; remove one")
+    if data.votes is not None:
+        labels = _from_votes(frame, data, where)
+    elif data.probabilities is not None:
+        labels = _from_probabilities(frame, data, where)
+    else:
+        return from_values(columns.column(frame, data.label or "label", where, "data.label"), data, where)
+    if data.label is None:
+        return labels
+    given = data if data.classes is not None else data.model_copy(update={"classes": list(labels.classes)})
+    hard = from_values(columns.column(frame, data.label, where, "data.label"), given, where)
+    return Labels(hard.names, hard.classes, labels.soft, [*hard.problems, *labels.problems])
+
+
+def from_values(values: npt.ArrayLike, data: Data, where: str) -> Labels:
+    """Labels from (N,) text values, by data.classes; blank ones are left out, as a problem.
+
+    Raises:
+        UserError: a value that data.classes does not list, unless data.unlisted is `drop`.
+    """
+    texts = np.asarray(values, dtype=object)
+    mapping = _mapping(data.classes, texts)
+    names = translate(texts, mapping, data.unlisted, where)
+    blank = texts == ""
+    problems = _left_out("no label", f"{blank.sum()} rows of {where} have no label and are left out", blank)
+    dropped = (names == "") & ~blank
+    others = sorted(set(texts[dropped]), key=natural)
+    text = (
+        f"{dropped.sum()} rows of {where} have a label that data.classes does not list and are left out: {others[:10]}"
+    )
+    return Labels(
+        names, tuple(dict.fromkeys(mapping.values())), None, problems + _left_out("unlisted label", text, dropped)
+    )
+
+
+def translate(
+    texts: npt.NDArray[np.object_], mapping: dict[str, str], unlisted: Literal["error", "drop"], where: str
+) -> npt.NDArray[np.object_]:
+    """Class names of (N,) text values, "" for blank and, with `drop`, for unlisted ones.
+
+    A value is looked up as it stands, then without a decimal zero, then, for truth values and 0 and 1, as each other.
+    """
+    known = {value: _lookup(value, mapping) for value in dict.fromkeys(texts)}
+    missing = [value for value, name in known.items() if name is None and value != ""]
+    if missing and unlisted == "error":
+        raise UserError(
+            f"Expected a label listed in data.classes, found {missing[0]!r} in {where}; {near(missing[0], mapping)} "
+            "List it, or set data.unlisted: drop"
+        )
+    return np.array([known[value] or "" for value in texts], dtype=object)
+
+
+def _mapping(classes: dict[str, str] | list[str] | None, texts: npt.NDArray[np.object_]) -> dict[str, str]:
+    if isinstance(classes, dict):
+        return {str(value): name for value, name in classes.items()}
+    if classes is not None:
+        return {name: name for name in classes}
+    return {value: value for value in sorted(set(texts) - {""}, key=natural)}
+
+
+def _lookup(value: str, mapping: dict[str, str]) -> str | None:
+    plain = re.sub(r"\.0+$", "", value)
+    same = next((words for words in TRUTH if plain in words), ())
+    for candidate in (value, plain, *same):
+        if candidate in mapping:
+            return mapping[candidate]
+    return None
+
+
+def _from_votes(frame: pd.DataFrame, data: Data, where: str) -> Labels:
+    votes = np.stack([columns.column(frame, name, where, "data.votes").to_numpy() for name in data.votes or []], axis=1)
+    mapping = _mapping(data.classes, votes.ravel())
+    names = translate(votes.ravel(), mapping, data.unlisted, where).reshape(votes.shape)
+    classes = tuple(dict.fromkeys(mapping.values()))
+    counts = np.stack([(names == name).sum(axis=1) for name in classes], axis=1)
+    total = counts.sum(axis=1)
+    soft = counts / np.maximum(total, 1)[:, None]
+    top = counts.max(axis=1)
+    tied = (counts == top[:, None]).sum(axis=1) > 1
+    majority = np.array(classes, dtype=object)[counts.argmax(axis=1)]
+    none = total == 0
+    problems = _left_out("no label", f"{none.sum()} rows of {where} have no vote and are left out", none)
+    if data.label is None:
+        tied &= ~none
+        text = f"{tied.sum()} rows of {where} have tied votes and get the class that stands first in data.classes"
+        problems += _left_out("tied votes", text, tied)
+    return Labels(np.where(none, "", majority), classes, soft, problems)
+
+
+def _from_probabilities(frame: pd.DataFrame, data: Data, where: str) -> Labels:
+    wanted = data.probabilities or {}
+    names = tuple(data.classes) if isinstance(data.classes, list) else tuple(wanted)
+    if set(names) != set(wanted):
+        raise UserError(
+            f"Expected the same classes in data.classes and data.probabilities, got {list(names)} and {list(wanted)}"
+        )
+    texts = np.stack(
+        [columns.column(frame, wanted[name], where, "data.probabilities").to_numpy() for name in names], axis=1
+    )
+    soft = pd.DataFrame(texts).apply(pd.to_numeric, errors="coerce").to_numpy(dtype=np.float64)
+    total = soft.sum(axis=1)
+    wrong = ~(np.isfinite(soft).all(axis=1) & (soft >= 0).all(axis=1) & (np.abs(total - 1) <= SUM_TOLERANCE))
+    if wrong.any():
+        row = int(wrong.argmax())
+        raise UserError(
+            f"Expected class probabilities of at least 0 that sum to 1 in {where}, got {texts[row].tolist()} in row "
+            f"{row + 1} ({wrong.sum()} such rows); correct the table or data.probabilities"
+        )
+    soft = soft / total[:, None]
+    return Labels(np.array(names, dtype=object)[soft.argmax(axis=1)], names, soft)
+
+
+def _left_out(kind: str, message: str, rows: npt.NDArray[np.bool_]) -> list[Problem]:
+    shown = tuple(f"row {n + 1}" for n in np.flatnonzero(rows))
+    return [Problem(kind, message, shown)] if shown else []

@@ -1,0 +1,252 @@
+"""Where to read a network's activations for Grad-CAM: found from its own description, proved by a probe.
+
+timm networks describe themselves (`feature_info`, `output_fmt`, `num_prefix_tokens`, `patch_embed`); for others the
+stages are found by running the network once. Every candidate is tried on a dummy batch, deepest first, and taken only
+if its output is a finite spatial map whose gradient is finite and not zero: in a ViT that reads its class token the
+patch tokens after the last block have none, and the input of the last block's attention is taken.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+Forward = Callable[[torch.Tensor], torch.Tensor]
+_HEADS = ("head", "heads", "classifier", "fc", "avgpool", "global_pool", "AuxLogits", "aux1", "aux2")
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a module's output lies in space: channels last or first, or a row of tokens after `prefix` others."""
+
+    height: int
+    width: int
+    kind: str  # NCHW, NHWC or NLC
+    prefix: int = 0
+
+    def to_maps(self, output: torch.Tensor) -> torch.Tensor:
+        """Output of the module, as (N, h, w, C)."""
+        if self.kind == "NCHW":
+            return output.permute(0, 2, 3, 1)
+        if self.kind == "NLC":
+            tokens = output[:, self.prefix :]
+            return tokens.reshape(len(tokens), self.height, self.width, -1)
+        return output
+
+
+@dataclass(frozen=True)
+class Target:
+    """A module to read, its dotted name, and the layout of its output."""
+
+    name: str
+    module: nn.Module
+    layout: Layout
+
+    def to_maps(self, output: torch.Tensor) -> torch.Tensor:
+        """Output of the module, as (N, h, w, C)."""
+        return self.layout.to_maps(output)
+
+
+@dataclass(frozen=True)
+class Unserved:
+    """No module could be used: the reason, for the record."""
+
+    reason: str
+
+
+@contextmanager
+def tapped(module: nn.Module) -> Iterator[list[torch.Tensor]]:
+    """Collect a module's outputs as the leaves of the gradient graph.
+
+    With parameters frozen nothing before the module is recorded, so that a backward pass costs only what follows it.
+    What follows gets a copy: an operation in place would otherwise change what was collected.
+    """
+    taken: list[torch.Tensor] = []
+
+    def take(_: nn.Module, __: Any, output: Any) -> Any:
+        tensor = _tensor(output)
+        if tensor is None:
+            return output
+        leaf = tensor.detach().requires_grad_()
+        taken.append(leaf)
+        copy = leaf.clone()
+        return copy if output is tensor else type(output)([copy, *output[1:]])
+
+    handle = module.register_forward_hook(take)
+    try:
+        yield taken
+    finally:
+        handle.remove()
+
+
+def resolve(
+    net: nn.Module, forward: Forward, dummy: torch.Tensor, *, layer: str | None, grid: int
+) -> Target | Unserved:
+    """The deepest module that can serve, proved on a dummy batch.
+
+    Args:
+        net: the backbone, its parameters frozen and in eval mode.
+        forward: from (N, C, H, W) images to (N, K) logits, through `net`.
+        dummy: (N, C, H, W) images of the size that will be explained.
+        layer: dotted name of a module in `net` to use instead of the candidates, or None.
+        grid: the fewest positions a side wanted; where no module has as many, the finest one serves.
+
+    Returns:
+        The target, or the reason why there is none.
+    """
+    core = _core(net)
+    names = [layer] if layer else list(dict.fromkeys([*_described(core), *_traced(core, forward, dummy)]))
+    reasons: list[str] = []
+    coarse: list[Target] = []
+    for name in names:
+        found = probe(core, name, forward, dummy)
+        if isinstance(found, Unserved):
+            reasons.append(f"{name}: {found.reason}")
+        elif layer or min(found.layout.height, found.layout.width) >= grid:
+            return found
+        else:
+            coarse.append(found)
+    if coarse:
+        return max(coarse, key=lambda t: t.layout.height * t.layout.width)
+    return Unserved("; ".join(reasons[:3]) if reasons else "no module with a spatial output")
+
+
+def probe(core: nn.Module, name: str, forward: Forward, dummy: torch.Tensor) -> Target | Unserved:
+    """Try one module on a dummy batch; see `resolve`."""
+    try:
+        module = core.get_submodule(name)
+    except AttributeError:
+        return Unserved("no such module")
+    with tapped(module) as taken, torch.enable_grad():
+        logits = forward(dummy)
+        if len(taken) != 1:
+            return Unserved(f"gives {len(taken)} spatial outputs in one pass, expected 1")
+        if not logits.requires_grad:
+            return Unserved("the logits do not depend on it")
+        gradient = torch.autograd.grad(logits[:, 0].sum(), taken[0], allow_unused=True)[0]
+    layout = _layout(core, name, taken[0], tuple(dummy.shape[2:]))
+    if layout is None:
+        return Unserved(f"output {tuple(taken[0].shape)} is no map of a {dummy.shape[2]}x{dummy.shape[3]} image")
+    if layout.height * layout.width < 2:
+        return Unserved("its map is a single position")
+    if gradient is None or not torch.count_nonzero(layout.to_maps(gradient)):
+        return Unserved("the gradient at the image's positions is zero")
+    if not (torch.isfinite(gradient).all() and torch.isfinite(taken[0]).all()):
+        return Unserved("activations or gradients are not finite")
+    return Target(name, module, layout)
+
+
+def _core(net: nn.Module) -> nn.Module:
+    """The network itself, where it stands inside a wrapper."""
+    for module in net.modules():
+        if hasattr(module, "feature_info") or type(module).__module__.startswith("torchvision.models."):
+            return module
+    return net
+
+
+def _tensor(output: Any) -> torch.Tensor | None:
+    if isinstance(output, tuple | list) and output:
+        output = output[0]
+    return output if isinstance(output, torch.Tensor) and output.ndim in (3, 4) else None
+
+
+def _stages(core: nn.Module) -> list[dict[str, Any]]:
+    info = getattr(core, "feature_info", None) or []
+    return list(getattr(info, "info", info))
+
+
+def _described(core: nn.Module) -> list[str]:
+    """Candidates that a timm network names itself, deepest first."""
+    names: list[str] = []
+    blocks = getattr(core, "blocks", None)
+    if hasattr(core, "num_prefix_tokens") and isinstance(blocks, nn.Sequential | nn.ModuleList) and len(blocks):
+        last = len(blocks) - 1
+        names += [f"blocks.{last}.{child}" for child in ("norm1",) if hasattr(blocks[last], child)]
+    known = {name for name, _ in core.named_modules()}
+    names += [stage["module"] for stage in reversed(_stages(core)) if stage.get("module") in known]
+    return names
+
+
+def _traced(core: nn.Module, forward: Forward, dummy: torch.Tensor) -> list[str]:
+    """Stages and blocks with an output of rank 3 or 4, the last to finish first."""
+    order: list[str] = []
+    handles = []
+    for name, module in _blocks(core):
+
+        def note(_: nn.Module, __: Any, output: Any, name: str = name) -> None:
+            if _tensor(output) is not None:
+                order.append(name)
+
+        handles.append(module.register_forward_hook(note))
+    try:
+        with torch.no_grad():
+            forward(dummy[:1])
+    finally:
+        for handle in handles:
+            handle.remove()
+    return list(reversed(order))
+
+
+def _blocks(core: nn.Module, prefix: str = "", depth: int = 0) -> Iterator[tuple[str, nn.Module]]:
+    for name, child in core.named_children():
+        if depth == 0 and name in _HEADS:
+            continue
+        yield prefix + name, child
+        if isinstance(child, nn.Sequential | nn.ModuleList) or (depth == 0 and _holds_stack(child)):
+            yield from _blocks(child, f"{prefix}{name}.", depth + 1)
+
+
+def _holds_stack(module: nn.Module) -> bool:
+    """Does most of it stand in one sequence of blocks, as in a torchvision encoder?"""
+    size = sum(p.numel() for p in module.parameters())
+    stacks = [c for c in module.children() if isinstance(c, nn.Sequential | nn.ModuleList)]
+    return any(sum(p.numel() for p in s.parameters()) > size / 2 for s in stacks)
+
+
+def _layout(core: nn.Module, name: str, output: torch.Tensor, size: tuple[int, ...]) -> Layout | None:
+    stage = next((s for s in _stages(core) if s.get("module") == name), {})
+    if output.ndim == 4:
+        return _plane(core, output, size, stage.get("num_chs"))
+    reduction = stage.get("reduction")
+    grids = []
+    embed = getattr(core, "patch_embed", None)
+    if hasattr(embed, "dynamic_feat_size"):
+        grids.append(tuple(embed.dynamic_feat_size(size)))
+    if reduction:
+        grids.append((-(-size[0] // reduction), -(-size[1] // reduction)))
+    for prefix in dict.fromkeys((int(getattr(core, "num_prefix_tokens", 0) or 0), 0, 1)):
+        positions = output.shape[1] - prefix
+        for height, width in [*grids, *_factors(positions, size)]:
+            if height * width == positions:
+                return Layout(height, width, "NLC", prefix)
+    return None
+
+
+def _plane(core: nn.Module, output: torch.Tensor, size: tuple[int, ...], channels: int | None) -> Layout | None:
+    """NCHW or NHWC: by the described number of channels, else by the image's proportions, else as declared."""
+    first = Layout(int(output.shape[2]), int(output.shape[3]), "NCHW")
+    last = Layout(int(output.shape[1]), int(output.shape[2]), "NHWC")
+    both = [last, first] if getattr(core, "output_fmt", None) == "NHWC" else [first, last]
+    fitting = [l for l in both if _proportional(l, size)]
+    described = [l for l in fitting if channels is not None and output.shape[1 if l is first else 3] == channels]
+    return next(iter(described or fitting), None)
+
+
+def _proportional(layout: Layout, size: tuple[int, ...]) -> bool:
+    """Is the grid the image divided by one step a side, to within a position of rounding and padding?"""
+    step = max(size[0] / layout.height, size[1] / layout.width)
+    if step < 1:
+        return False
+    return abs(layout.height - size[0] / step) <= 1 and abs(layout.width - size[1] / step) <= 1
+
+
+def _factors(positions: int, size: tuple[int, ...]) -> list[tuple[int, int]]:
+    """Grids of so many positions with the image's proportions exactly."""
+    return [
+        (height, positions // height)
+        for height in range(1, positions + 1)
+        if positions % height == 0 and height * size[1] == (positions // height) * size[0]
+    ]

@@ -1,0 +1,113 @@
+"""Occlusion: hide a patch, see the score drop."""
+
+import math
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from cellml.errors import UserError
+from cellml.explain.base import EXPLAINERS, Attribution, Score, scores
+from cellml.models.classifier import Classifier
+
+
+@EXPLAINERS.register("occlusion")
+def occlusion(
+    classifier: Classifier,
+    prepared: torch.Tensor,
+    classes: torch.Tensor,
+    *,
+    patch: float = 0.2,
+    stride: float = 0.1,
+    baseline: str = "blur",
+    score: Score = "log_odds",
+    batch_size: int = 128,
+) -> Attribution:
+    """Occlusion: the score lost when a sliding patch is hidden; any network.
+
+    A pixel's value is the mean, over the patches that cover it, of the score of the whole image minus that of the
+    image with the patch hidden (Zeiler & Fergus 2014, arXiv 1311.2901).
+
+    Args:
+        classifier: what is explained, in eval mode.
+        prepared: (N, C, H, W) raw pixel values.
+        classes: (N,) class index.
+        patch: side of the patch, as a share of the image's side.
+        stride: largest step between patches, as a share of the image's side; the patches reach every edge.
+        baseline: what stands in the patch: "blur" (the image without detail smaller than the patch, so that an empty
+            background stays empty) or "mean" (the image's mean, channel by channel).
+        score: whose drop is measured.
+        batch_size: images a pass, hidden patches included.
+
+    Returns:
+        Maps of (N, H, W), in units of the score.
+
+    Raises:
+        UserError: a patch or stride outside (0, 1], or an unknown baseline.
+    """
+    for name, share in (("patch", patch), ("stride", stride)):
+        if not 0 < share <= 1:
+            raise UserError(f"Expected explain option {name!r} above 0 and at most 1, got {share}")
+    rows, columns = (_windows(side, patch, stride).to(prepared.device) for side in prepared.shape[2:])
+    hidden = _baseline(prepared, baseline, patch)
+    drops = _drops(classifier, prepared, hidden, classes, rows, columns, score, batch_size)
+    summed = torch.einsum("nij,ih,jw->nhw", drops, rows.float(), columns.float())
+    cover = torch.outer(rows.sum(dim=0), columns.sum(dim=0))
+    return Attribution((summed / cover).cpu().numpy().astype(np.float32), classes.cpu().numpy(), "occlusion")
+
+
+@torch.no_grad()
+def _drops(
+    classifier: Classifier,
+    images: torch.Tensor,
+    hidden: torch.Tensor,
+    classes: torch.Tensor,
+    rows: torch.Tensor,
+    columns: torch.Tensor,
+    score: Score,
+    batch_size: int,
+) -> torch.Tensor:
+    """(N, rows, columns) score lost by each patch; only one batch of changed images exists at a time."""
+    n, high, wide = len(images), len(rows), len(columns)
+    whole = torch.cat(
+        [
+            scores(classifier, images[i : i + batch_size], classes[i : i + batch_size], score)
+            for i in range(0, n, batch_size)
+        ]
+    )
+    left = []
+    for jobs in torch.arange(n * high * wide, device=images.device).split(batch_size):
+        image, row, column = jobs // (high * wide), jobs // wide % high, jobs % wide
+        mask = rows[row][:, None, :, None] & columns[column][:, None, None, :]
+        left.append(scores(classifier, torch.where(mask, hidden[image], images[image]), classes[image], score))
+    return whole[:, None, None] - torch.cat(left).reshape(n, high, wide)
+
+
+def _windows(side: int, patch: float, stride: float) -> torch.Tensor:
+    """(positions, side) bool: evenly spaced windows, the first and the last at the edges."""
+    length = min(side, max(1, round(patch * side)))
+    steps = math.ceil((side - length) / max(1, round(stride * side)))
+    starts = [round(k * (side - length) / steps) for k in range(steps + 1)] if steps else [0]
+    pixels = torch.arange(side)
+    return torch.stack([(pixels >= start) & (pixels < start + length) for start in starts])
+
+
+def _baseline(images: torch.Tensor, baseline: str, patch: float) -> torch.Tensor:
+    if baseline == "mean":
+        return images.mean(dim=(2, 3), keepdim=True).expand_as(images)
+    if baseline == "blur":
+        return _blur(_blur(images, patch / 2, axis=2), patch / 2, axis=3)
+    raise UserError(f"Expected explain option 'baseline' to be 'blur' or 'mean', got {baseline!r}")
+
+
+def _blur(images: torch.Tensor, share: float, axis: int) -> torch.Tensor:
+    """Gaussian with sigma as a share of the side, along one axis, edges replicated."""
+    side = images.shape[axis]
+    sigma = max(share * side, 1e-3)
+    reach = math.ceil(3 * sigma)
+    offsets = torch.arange(-reach, reach + 1, device=images.device, dtype=images.dtype)
+    kernel = torch.exp(-0.5 * (offsets / sigma) ** 2)
+    channels = images.shape[1]
+    shape, padding = ([-1, 1], (0, 0, reach, reach)) if axis == 2 else ([1, -1], (reach, reach, 0, 0))
+    weight = (kernel / kernel.sum()).reshape(1, 1, *shape).expand(channels, 1, *(-1, -1))
+    return F.conv2d(F.pad(images, padding, mode="replicate"), weight, groups=channels)

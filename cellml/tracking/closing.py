@@ -1,0 +1,106 @@
+"""How a run ends: FINISHED, FAILED or KILLED, with the reason in a tag, whatever happens in between."""
+
+import logging
+import signal
+import threading
+import traceback
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+from mlflow import MlflowClient
+from mlflow.entities import RunStatus
+from mlflow.exceptions import MlflowException
+
+from cellml.errors import UserError
+from cellml.tracking.run import Run
+
+REASON = "cellml.reason"
+Ends = Mapping[type[BaseException], str]
+
+_log = logging.getLogger(__name__)
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM came while a run was open."""
+
+
+def close(run_id: str, status: str, reason: str | None = None, tags: Mapping[str, Any] | None = None) -> None:
+    """End a run, with the tag `cellml.reason` in one line.
+
+    Args:
+        run_id: which run.
+        status: FINISHED, FAILED or KILLED.
+        reason: why, if not plain success.
+        tags: further tags.
+    """
+    given = dict(tags or {})
+    if reason:
+        given[REASON] = " ".join(reason.split())
+    if given:
+        Run(run_id, "").tags(given)
+    MlflowClient().set_terminated(run_id, status)
+
+
+def status(run_id: str) -> str:
+    """RUNNING, FINISHED, FAILED, KILLED or SCHEDULED."""
+    return MlflowClient().get_run(run_id).info.status
+
+
+@contextmanager
+def closing(run: Run, ends: Ends) -> Iterator[None]:
+    """A block after which the run has ended, unless the process is killed without notice.
+
+    Args:
+        run: a run that is RUNNING.
+        ends: exception class -> status, for exceptions that are no failure; the first match wins.
+    """
+    with _sigterm_raises():
+        try:
+            yield
+        except BaseException as error:
+            try:
+                _end(run, error, ends)
+            except MlflowException as failure:  # the error that ended the block matters more
+                _log.warning("run %s could not be closed: %s", run.id, failure)
+            raise
+        if not RunStatus.is_terminated(RunStatus.from_string(status(run.id))):
+            close(run.id, "FINISHED")
+
+
+def _end(run: Run, error: BaseException, ends: Ends) -> None:
+    for kind, final in ends.items():
+        if isinstance(error, kind):
+            return close(run.id, final, _reason(error))
+    if isinstance(error, KeyboardInterrupt):
+        return close(run.id, "KILLED", "SIGTERM" if isinstance(error, Terminated) else "interrupted")
+    if isinstance(error, SystemExit) and not error.code:
+        return close(run.id, "FINISHED")
+    close(run.id, "FAILED", _reason(error))
+    if isinstance(error, Exception) and not isinstance(error, UserError):
+        run.text("".join(traceback.format_exception(error)), "error.txt")
+    return None
+
+
+def _reason(error: BaseException) -> str:
+    text = str(error)
+    if isinstance(error, UserError):
+        return text
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+@contextmanager
+def _sigterm_raises() -> Iterator[None]:
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, _raise)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before if before is not None else signal.SIG_DFL)
+
+
+def _raise(number: int, frame: FrameType | None) -> None:
+    raise Terminated(f"signal {number}")

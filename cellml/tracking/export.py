@@ -1,0 +1,183 @@
+"""A classifier as a registered model needs it: a `torch.export` program that loads with only mlflow and torch."""
+
+import copy
+import json
+import tempfile
+import warnings
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import cellml.vision
+
+# isort: split
+import mlflow
+import mlflow.pytorch
+import numpy as np
+import numpy.typing as npt
+import torch
+from mlflow import MlflowClient
+from mlflow.entities import LoggedModelOutput, Metric
+from mlflow.exceptions import MlflowException
+from mlflow.models import Model, ModelSignature
+from mlflow.pyfunc import PyFuncModel, load_model
+from mlflow.types import Schema, TensorSpec
+
+import cellml
+from cellml.errors import UserError
+from cellml.models import classifier as classifiers
+from cellml.models.classifier import Classifier
+from cellml.tracking import environment
+from cellml.tracking.run import Run
+
+WEIGHTS = "weights"
+NO_PICKLE = {"MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false"}
+TOLERANCE = 1e-4  # largest difference of a probability between the program and the eager model
+EXAMPLE = 64  # side in pixels of the stored example, at most
+
+
+class ExportError(UserError):
+    """A backbone that cannot be exported, or whose program gives other probabilities."""
+
+
+def log_classifier(
+    run: Run, classifier: Classifier, example: npt.NDArray[np.integer], metadata: Mapping[str, Any] | None = None
+) -> str:
+    """Export a classifier and log it as a model of a run, after checking the program against the eager model.
+
+    The program takes images (N, H, W, C) of any N, H and W and gives probabilities (N, K). `weights/` (safetensors and
+    model.json), from which the eager model is rebuilt, is logged on the run where it is missing.
+
+    Args:
+        run: the run that trained it.
+        classifier: a copy of it is exported, on the CPU.
+        example: images (N >= 2, H, W, C) of the dtype it was trained on; a part of two of them is stored as an example.
+        metadata: JSON values beside those of the classifier's `spec`; given back by `pyfunc.load_model(uri).metadata`.
+
+    Returns:
+        The model's URI, `models:/m-...`.
+
+    Raises:
+        ExportError: the backbone cannot be exported, or the program's probabilities differ.
+    """
+    spec = classifier.spec
+    if example.ndim != 4 or len(example) < 2 or example.shape[3] != spec.channels or str(example.dtype) != spec.dtype:
+        raise ValueError(f"expected (N >= 2, H, W, {spec.channels}) {spec.dtype}, got {example.shape} {example.dtype}")
+    eager = copy.deepcopy(classifier).to("cpu").eval()
+    known = {**spec.to_dict(), **(metadata or {}), "cellml_version": cellml.__version__}
+    model = Model(run_id=run.id, metadata=json.loads(json.dumps(known, default=_plain)))
+    with tempfile.TemporaryDirectory(prefix="cellml-model-") as name:
+        folder = Path(name) / "model"
+        _save(model, eager, example, folder)
+        _verify(eager, example, folder)
+        uri = _log(run, model, folder)
+    if WEIGHTS not in run.artifact_names():
+        log_weights(run, eager)
+    return uri
+
+
+def log_weights(run: Run, classifier: Classifier) -> None:
+    """Log `weights/`: weights.safetensors and model.json, from which the eager model is rebuilt."""
+    with run.artifacts() as folder:
+        classifiers.save(classifier, folder / WEIGHTS)
+
+
+def load_program(uri: str) -> PyFuncModel:
+    """Load an exported model from a URI or a folder, on the CPU, refusing anything pickled."""
+    with tempfile.TemporaryDirectory(prefix="cellml-model-") as folder, environment.environ(NO_PICKLE):
+        return load_model(uri, dst_path=folder)
+
+
+def _save(model: Model, eager: Classifier, example: npt.NDArray, folder: Path) -> None:
+    spec = eager.spec
+    signature = ModelSignature(
+        Schema([TensorSpec(np.dtype(spec.dtype), (-1, -1, -1, spec.channels))]),
+        Schema([TensorSpec(np.dtype("float32"), (-1, len(spec.classes)))]),
+    )
+    try:
+        with warnings.catch_warnings(), torch.no_grad():
+            warnings.simplefilter("ignore")
+            mlflow.pytorch.save_model(
+                eager,
+                str(folder),
+                mlflow_model=model,
+                signature=signature,
+                input_example=_small(example),
+                serialization_format="pt2",
+                pip_requirements=[f"mlflow=={mlflow.__version__}", f"torch=={torch.__version__.split('+')[0]}"],
+            )
+    except Exception as error:  # torch.export raises dozens of types
+        raise ExportError(
+            f"The backbone {spec.backbone!r} cannot be exported: {_line(error)}; choose another"
+        ) from error
+    # A program is tied to the device it was exported on: without this, MLflow refuses it on a machine with a GPU.
+    model.flavors["python_function"]["config"] = {"device": "cpu"}
+
+
+def _verify(eager: Classifier, example: npt.NDArray, folder: Path) -> None:
+    program = load_program(str(folder))
+    for images in _variants(example):
+        with torch.no_grad():
+            expected = eager(torch.from_numpy(images)).numpy()
+        what = f"The exported program of {eager.spec.backbone!r}, given images of shape {images.shape},"
+        try:
+            got = program.predict(images)
+        except (RuntimeError, AssertionError, MlflowException) as error:  # a shape frozen while tracing
+            raise ExportError(f"{what} fails: {_line(error)}; choose another backbone") from error
+        worst = float(np.abs(got - expected).max())
+        if not worst < TOLERANCE:
+            raise ExportError(f"{what} differs from the model by {worst:.2g}; choose another backbone")
+
+
+def _variants(example: npt.NDArray) -> Iterator[npt.NDArray]:
+    """Other batch and image sizes than the one traced: whole, one image, an oblong part, larger."""
+    height, width = example.shape[1:3]
+    yield example
+    yield example[:1]
+    yield np.ascontiguousarray(np.concatenate([example, example])[:3, : max(height * 2 // 3, 1), : max(width // 2, 1)])
+    yield np.ascontiguousarray(np.tile(example[:2], (1, 2, 2, 1))[:, : height + height // 2, : width + width // 3])
+
+
+def _small(example: npt.NDArray) -> npt.NDArray:
+    """Two oblong central parts: small in the store, and no dimension equal to another by chance while tracing."""
+    height, width = min(example.shape[1], EXAMPLE), min(example.shape[2], EXAMPLE)
+    if height == width and width > 2:
+        width -= 1
+    top, left = (example.shape[1] - height) // 2, (example.shape[2] - width) // 2
+    return np.ascontiguousarray(example[:2, top : top + height, left : left + width])
+
+
+def _log(run: Run, model: Model, folder: Path) -> str:
+    client = MlflowClient()
+    entity = client.get_run(run.id)
+    logged = client.create_logged_model(
+        run.experiment_id, "model", run.id, params=dict(entity.data.params), model_type="classifier"
+    )
+    model.model_id = model.model_uuid = logged.model_id
+    model.artifact_path = logged.artifact_location
+    model.save(str(folder / "MLmodel"))
+    try:
+        client.log_model_artifacts(logged.model_id, str(folder))
+    except BaseException:
+        client.finalize_logged_model(logged.model_id, "FAILED")
+        raise
+    client.finalize_logged_model(logged.model_id, "READY")
+    client.log_outputs(run.id, [LoggedModelOutput(logged.model_id, step=0)])
+    _log_metrics(client, run.id, logged.model_id, list(entity.data.metrics))
+    return f"models:/{logged.model_id}"
+
+
+def _log_metrics(client: MlflowClient, run_id: str, model_id: str, keys: list[str]) -> None:
+    """Show the run's last validation and test metrics beside the model, too."""
+    last = [client.get_metric_history(run_id, key)[-1] for key in keys if key.startswith(("val/", "test/"))]
+    metrics = [Metric(m.key, m.value, m.timestamp, m.step, model_id=model_id, run_id=run_id) for m in last]
+    if metrics:
+        client.log_batch(run_id, metrics=metrics)
+
+
+def _line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
+
+
+def _plain(value: Any) -> Any:
+    return value.item() if isinstance(value, np.generic) else str(value)

@@ -1,0 +1,154 @@
+"""Registered models: putting them in, loading them. Finding them is in `catalog`.
+
+Names here are registered names, as `names.model_name` makes them; the true names stand in tags and metadata.
+"""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+
+from cellml.errors import UserError
+from cellml.tracking import export
+from cellml.tracking.catalog import BACKBONE, CHAMPION, EXPERIMENT, STRATEGY, Entry, entries, resolve, versions
+from cellml.tracking.run import Run, as_text
+
+__all__ = [
+    "BACKBONE", "CHAMPION", "EXPERIMENT", "STRATEGY", "Entry", "Predictor", "describe_models", "entries", "predictor",
+    "register", "resolve", "set_alias", "versions", "weights_folder",
+]  # fmt: skip
+
+DESCRIPTION = 5000  # characters that a database keeps of a description or of a tag
+NAME = 256
+
+
+class Predictor:
+    """A registered model, loaded from its program alone.
+
+    Attributes:
+        entry: which version.
+        metadata: what was logged with it.
+        classes: the K class names.
+        dtype: of the images it takes, uint8 or uint16.
+        channels: C of the images it takes.
+    """
+
+    def __init__(self, entry: Entry) -> None:
+        self.entry = entry
+        self._program = export.load_program(entry.uri)
+        self.metadata: dict[str, Any] = self._program.metadata.metadata or {}
+        self.classes: tuple[str, ...] = tuple(self.metadata["classes"])
+        self.dtype: str = self.metadata["dtype"]
+        self.channels: int = self.metadata["channels"]
+
+    def predict(self, images: npt.NDArray, batch_size: int = 64) -> npt.NDArray[np.float32]:
+        """Probabilities (N, K) of images (N, H, W, C), N >= 1.
+
+        Raises:
+            UserError: images of another dtype or number of channels than the model was trained on.
+        """
+        if images.ndim != 4 or images.shape[3] != self.channels or str(images.dtype) != self.dtype:
+            raise UserError(
+                f"The model {self.entry.uri} expects images (N, H, W, {self.channels}) of {self.dtype}, "
+                f"got {images.shape} of {images.dtype}; choose a model trained on such images"
+            )
+        starts = range(0, len(images), batch_size)
+        batches = [np.ascontiguousarray(images[start : start + batch_size]) for start in starts]
+        return np.concatenate([np.asarray(self._program.predict(batch), dtype=np.float32) for batch in batches])
+
+
+def register(
+    model: str,
+    name: str,
+    tags: Mapping[str, Any] | None = None,
+    alias: str | None = None,
+    description: str | None = None,
+) -> str:
+    """Make a logged model a new version of a registered model; nothing is copied.
+
+    Args:
+        model: `models:/m-...` or the id alone, as `export.log_classifier` returned it.
+        name: registered name; `names.model_name` makes one.
+        tags: of the version: `cellml.experiment`, `cellml.backbone` and `cellml.strategy` are what `entries` looks at.
+        alias: to point to the new version.
+        description: of the version, Markdown.
+
+    Returns:
+        The version.
+
+    Raises:
+        UserError: a name that is too long.
+    """
+    if len(name) > NAME:
+        raise UserError(
+            f"Expected a model name of at most {NAME} characters, got {len(name)}: {name[:40]}...; shorten it"
+        )
+    client = MlflowClient()
+    logged = client.get_logged_model(model.removeprefix("models:/"))
+    try:
+        client.create_registered_model(name)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+    version = client.create_model_version(
+        name,
+        f"models:/{logged.model_id}",
+        logged.source_run_id,
+        {key: as_text(value, DESCRIPTION) for key, value in (tags or {}).items()},
+        description=None if description is None else _cut(description),
+        model_id=logged.model_id,
+    )
+    if alias:
+        set_alias(name, alias, str(version.version))
+    return str(version.version)
+
+
+def set_alias(name: str, alias: str, version: str) -> None:
+    """Point an alias of a registered model to one of its versions."""
+    MlflowClient().set_registered_model_alias(name, alias, version)
+
+
+def describe_models(names: Iterable[str], markdown: str) -> None:
+    """Set the text that registered models' pages open with; what a database does not keep is cut at a line."""
+    for name in names:
+        MlflowClient().update_registered_model(name, _cut(markdown))
+
+
+def predictor(uri: str) -> Predictor:
+    """Load the registered model behind a URI.
+
+    Raises:
+        UserError: as `resolve` does.
+    """
+    return Predictor(resolve(uri))
+
+
+def weights_folder(uri: str) -> Path:
+    """Local folder with `weights.safetensors` and `model.json` of the run behind a registered model.
+
+    Raises:
+        UserError: as `resolve` does, or the run has no `weights/`.
+    """
+    entry = resolve(uri)
+    run = Run(entry.run_id, "")
+    try:
+        missing = not entry.run_id or export.WEIGHTS not in run.artifact_names()
+    except MlflowException:
+        missing = True
+    if missing:
+        raise UserError(
+            f"Expected the artifacts {export.WEIGHTS}/ on the run {entry.run_id or '(none)'} behind {uri}, found none; "
+            "register a model that CellML trained"
+        )
+    return run.download(export.WEIGHTS)
+
+
+def _cut(markdown: str) -> str:
+    if len(markdown) <= DESCRIPTION:
+        return markdown
+    note = "\n\n(cut here)"
+    return markdown[: DESCRIPTION - len(note)].rsplit("\n", 1)[0] + note

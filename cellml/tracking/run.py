@@ -1,0 +1,183 @@
+"""One MLflow run: what a trial, a sweep or a comparison writes into it."""
+
+import json
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from shutil import copy2, copytree
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import mlflow.artifacts
+from mlflow import MlflowClient
+from mlflow.data.pandas_dataset import from_pandas
+from mlflow.entities import DatasetInput, InputTag, Metric, Param, RunTag
+from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT, MLFLOW_RUN_NOTE
+from mlflow.utils.uri import is_local_uri
+from mlflow.utils.validation import (
+    MAX_METRICS_PER_BATCH,
+    MAX_PARAM_VAL_LENGTH,
+    MAX_PARAMS_TAGS_PER_BATCH,
+    MAX_TAG_VAL_LENGTH,
+)
+
+from cellml.data.manifest import Manifest
+from cellml.tracking import environment
+from cellml.tracking.names import metric_key
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run by its ids: holds no connection, so that it can be sent to a worker process.
+
+    Artifact paths are relative to the run's artifact folder, with `/` between folders.
+    """
+
+    id: str
+    experiment_id: str
+
+    def metrics(self, values: Mapping[str, float], step: int | None = None, prefix: str | None = None) -> None:
+        """Log metrics in one request for a thousand of them; NaN is kept, an infinity becomes the largest double.
+
+        Args:
+            values: metric key -> value; with `prefix`, name -> value of `metric_key(prefix, name)`.
+            step: the epoch, say.
+            prefix: `val`, `test` or `train`.
+        """
+        now = int(time.time() * 1000)
+        entries = [
+            Metric(metric_key(prefix, name) if prefix else name, float(value), now, step or 0)
+            for name, value in values.items()
+        ]
+        for batch in _chunks(entries, MAX_METRICS_PER_BATCH):
+            MlflowClient().log_batch(self.id, metrics=batch)
+
+    def params(self, values: Mapping[str, Any]) -> None:
+        """Log params that the run does not have yet (`mlflow run` logs its `-P` values); lists and dicts as JSON."""
+        client = MlflowClient()
+        known = client.get_run(self.id).data.params
+        entries = [
+            Param(key, as_text(value, MAX_PARAM_VAL_LENGTH)) for key, value in values.items() if key not in known
+        ]
+        for batch in _chunks(entries, MAX_PARAMS_TAGS_PER_BATCH):
+            client.log_batch(self.id, params=batch)
+
+    def tags(self, values: Mapping[str, Any]) -> None:
+        """Set tags, replacing those of the same key."""
+        entries = [RunTag(key, as_text(value, MAX_TAG_VAL_LENGTH)) for key, value in values.items()]
+        for batch in _chunks(entries, MAX_PARAMS_TAGS_PER_BATCH):
+            MlflowClient().log_batch(self.id, tags=batch)
+
+    def description(self, markdown: str) -> None:
+        """Set the text that the run's page opens with; what goes beyond a tag's length is cut at a line."""
+        if len(markdown) > MAX_TAG_VAL_LENGTH:
+            note = "\n\n(cut here)"
+            markdown = markdown[: MAX_TAG_VAL_LENGTH - len(note)].rsplit("\n", 1)[0] + note
+        self.tags({MLFLOW_RUN_NOTE: markdown})
+
+    def figure(self, figure: "Figure", path: str) -> None:
+        """Store a matplotlib figure as an image; its name's ending gives the format."""
+        with self.artifacts() as folder:
+            figure.savefig(_place(folder, path), bbox_inches="tight")
+
+    def text(self, text: str, path: str) -> None:
+        """Store a text file."""
+        with self.artifacts() as folder:
+            _place(folder, path).write_text(text, encoding="utf-8")
+
+    def json(self, value: Any, path: str) -> None:
+        """Store a JSON file."""
+        self.text(json.dumps(value, indent=2, default=str), path)
+
+    def file(self, local: str | Path, folder: str | None = None) -> None:
+        """Store a local file or folder, under an artifact folder if given."""
+        with self.artifacts() as top:
+            target = _place(top, f"{folder}/{Path(local).name}" if folder else Path(local).name)
+            copytree(local, target) if Path(local).is_dir() else copy2(local, target)
+
+    @contextmanager
+    def artifacts(self) -> Iterator[Path]:
+        """A temporary folder whose files become the run's artifacts, at once, when the block ends without an error."""
+        with tempfile.TemporaryDirectory(prefix="cellml-artifacts-") as name:
+            folder = Path(name)
+            yield folder
+            if any(folder.iterdir()):
+                MlflowClient().log_artifacts(self.id, name)
+
+    def download(self, path: str, folder: str | Path | None = None) -> Path:
+        """Local path of an artifact.
+
+        Args:
+            path: of a file or folder.
+            folder: where to put it; without one, a local store's own file is given, a remote one's goes to a temporary
+                folder that lives as long as the process.
+        """
+        uri = f"{self.artifact_uri}/{path}"
+        if folder is None and not is_local_uri(uri):
+            folder = tempfile.mkdtemp(dir=_scratch().name)
+        return Path(mlflow.artifacts.download_artifacts(uri, dst_path=None if folder is None else str(folder)))
+
+    def artifact_names(self, folder: str | None = None) -> list[str]:
+        """Paths of the artifacts in a folder, not below it."""
+        return [item.path for item in MlflowClient().list_artifacts(self.id, folder)]
+
+    def dataset(self, manifest: Manifest, context: str, name: str, source: str | None = None) -> None:
+        """Record a manifest as an MLflow dataset input: its digest, columns and size, not its rows.
+
+        Args:
+            manifest: what was used.
+            context: `training`, `validation` or `testing`.
+            name: the data set's name on the run's page.
+            source: folder or address of the images.
+        """
+        table = manifest.table[["id", "label", "group", "split"]].astype(object)
+        entity = from_pandas(
+            table, source=source or "", targets="label", name=name, digest=manifest.digest
+        )._to_mlflow_entity()
+        tags = [InputTag(MLFLOW_DATASET_CONTEXT, context)]
+        MlflowClient().log_inputs(self.id, datasets=[DatasetInput(entity, tags)])
+
+    @property
+    def artifact_uri(self) -> str:
+        """Where the run's artifacts lie."""
+        return MlflowClient().get_run(self.id).info.artifact_uri
+
+    def url(self) -> str | None:
+        """The run's page, or None where no tracking server serves one."""
+        address = environment.server()
+        return f"{address}/#/experiments/{self.experiment_id}/runs/{self.id}" if address else None
+
+
+def as_text(value: Any, limit: int) -> str:
+    """A value as MLflow stores it, cut to its limit: lists and dicts as JSON, the rest as `str` has it."""
+    if isinstance(value, list | tuple | dict):
+        value = json.dumps(value, default=_plain)
+    return str(value)[:limit]
+
+
+@cache
+def _scratch() -> tempfile.TemporaryDirectory:
+    return tempfile.TemporaryDirectory(prefix="cellml-downloads-")
+
+
+def _plain(value: Any) -> Any:
+    return value.model_dump(mode="json") if hasattr(value, "model_dump") else str(value)
+
+
+def _place(folder: Path, path: str) -> Path:
+    target = folder / path
+    target.parent.mkdir(parents=True, exist_ok=True)
+    return target
+
+
+def _chunks(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+    for start in range(0, len(items), size):
+        yield items[start : start + size]

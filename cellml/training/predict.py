@@ -1,0 +1,85 @@
+"""Predictions by the whole path, decoded pixels to probabilities, as the registered model makes them."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from rich.console import Console
+from rich.progress import track
+
+from cellml.data.manifest import Manifest
+from cellml.data.prepare import Dataset
+from cellml.errors import UserError
+from cellml.evaluation.predictions import Predictions
+from cellml.models.classifier import Classifier
+from cellml.training import device as devices
+from cellml.training.job import predictions
+
+_PIXELS = 1 << 24  # source pixels at once, whatever the batch size: 200 MB as float32 RGB
+
+
+def predict(
+    classifier: Classifier,
+    dataset: Dataset,
+    manifest: Manifest,
+    *,
+    batch_size: int = 64,
+    device: str = "auto",
+    progress: bool = False,
+) -> Predictions:
+    """Classify images of any sizes, in full precision.
+
+    Args:
+        classifier: used in evaluation mode; it comes back where, and in the mode that, it was.
+        dataset: the images behind the manifest.
+        manifest: N rows.
+        batch_size: images of one shape at once; fewer where they are large, and by the views where `tta` averages.
+        device: auto, cpu, cuda or mps.
+        progress: show a bar.
+
+    Raises:
+        UserError: the classifier's classes, channels or pixel type are not the data's, or the device is not there.
+    """
+    _check(classifier, dataset, manifest)
+    on, training = devices.pick(device), classifier.training
+    before = next(classifier.parameters()).device
+    rows = manifest.rows
+    found = torch.zeros(len(manifest), len(manifest.classes))
+    views = 1 if classifier.spec.tta == "none" else 8
+    groups = list(_same_shape(dataset.pixels.shapes[rows], max(1, batch_size // views)))
+    classifier.to(on).eval()
+    try:
+        shown = track(groups, "predicting", console=Console(stderr=True), transient=True, disable=not progress)
+        with torch.inference_mode():
+            for chosen in shown:
+                images = torch.from_numpy(np.stack(dataset.pixels.images(rows[chosen])))
+                found[torch.from_numpy(chosen)] = classifier(images.to(on)).float().cpu()
+    finally:
+        classifier.to(before).train(training)
+    return predictions(manifest, found)
+
+
+def _same_shape(shapes: npt.NDArray[np.int64], batch_size: int) -> Iterator[npt.NDArray[np.int64]]:
+    """Positions in batches of equal shape (H, W, C), small enough to be held at once."""
+    if not len(shapes):
+        return
+    kinds, kind = np.unique(shapes, axis=0, return_inverse=True)
+    for k, (height, width, _) in enumerate(kinds):
+        members = np.flatnonzero(kind.ravel() == k)
+        at_once = max(1, min(batch_size, _PIXELS // int(height * width)))
+        yield from (members[i : i + at_once] for i in range(0, len(members), at_once))
+
+
+def _check(classifier: Classifier, dataset: Dataset, manifest: Manifest) -> None:
+    spec, pixels = classifier.spec, dataset.pixels
+    if spec.classes != manifest.classes:
+        raise UserError(
+            f"Expected images of the classes {list(spec.classes)} that the model knows, got {list(manifest.classes)}; "
+            "set data.classes as it was for training"
+        )
+    if spec.channels != pixels.channels or spec.dtype != pixels.dtype:
+        raise UserError(
+            f"Expected {spec.channels}-channel {spec.dtype} images as in training, got {pixels.channels}-channel "
+            f"{pixels.dtype}; set data.channels or convert the images"
+        )

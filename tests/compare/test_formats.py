@@ -1,0 +1,116 @@
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+from rich.console import Console
+
+from cellml.compare import formats, table
+from cellml.config import Compare
+from tests.compare.conftest import NASTY, evaluated, manifest
+
+SETTINGS = Compare(resamples=100)
+
+
+@pytest.fixture
+def built(models, test_rows, train_counts):
+    return table.build(models, test_rows, train_counts, SETTINGS)
+
+
+def cells(line):
+    return [cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
+
+
+def test_csv_keeps_every_column_and_digit(built, tmp_path):
+    formats.write_csv(built, tmp_path / "table.csv")
+    back = pd.read_csv(tmp_path / "table.csv", dtype={"version": str, "run_id": str})
+    assert list(back.columns) == list(built.columns)
+    assert back["recall_" + NASTY[1]].to_numpy() == pytest.approx(built["recall_" + NASTY[1]].to_numpy(), abs=0)
+    assert back["rank"].isna().tolist() == [False] * 4 + [True]
+
+
+def test_markdown_rows_have_as_many_cells_as_the_head(built):
+    lines = [line for line in formats.to_markdown(built).splitlines() if line.startswith("|")]
+    assert {len(cells(line)) for line in lines} == {len(cells(lines[0]))}
+    assert len(lines) == 2 + len(built)
+    assert cells(lines[2])[:2] == ["1", "cells.vit_tiny v1"]
+    assert cells(lines[2])[4] == formats.interval(built.iloc[0])
+
+
+def test_markdown_escapes_what_would_be_markup():
+    test = manifest(("a", "<i>|*b*"))
+    built = table.build([evaluated(test, "net_x", 1)], test, {"a": 1, "<i>|*b*": 1}, SETTINGS)
+    text = formats.to_markdown(built)
+    assert r"recall &lt;i&gt;\|\*b\*" in text
+    assert "<i>" not in text
+    assert "net_x" in text
+
+
+def test_markdown_under_a_limit_keeps_the_best_and_the_baseline(train_counts, test_rows):
+    many = [evaluated(test_rows, f"backbone_with_a_long_name_{i}", 2 - i / 20, seed=i) for i in range(40)]
+    built = table.build(many, test_rows, train_counts, SETTINGS)
+    short = formats.to_markdown(built, limit=2000)
+    whole = formats.to_markdown(built)
+    assert len(short) <= 2000 < len(whole)
+    rows = [line for line in short.splitlines() if line.startswith("|")][2:]
+    assert rows[:-1] == whole.splitlines()[2 : 1 + len(rows)]
+    assert "majority class" in rows[-1]
+    assert f"{41 - len(rows)} more models" in short
+
+
+def test_latex_escapes_names_and_balances_columns(built):
+    text = formats.to_latex(built)
+    body = [line for line in text.splitlines() if line.endswith(r"\\")]
+    head = re.search(r"\\begin\{tabular\}\{([lr]+)\}", text)
+    assert head
+    assert {len(re.split(r"(?<!\\)&", line)) for line in body} == {len(head[1])}
+    assert r"recall CD4+\_50\%" in body[0]
+    assert r"\textbf{cells.vit\_tiny v1}" in body[1]
+    assert text.count(r"\midrule") == 2
+
+
+@pytest.mark.parametrize(
+    ("plain", "escaped"),
+    [
+        ("a_b & 50% #1", r"a\_b \& 50\% \#1"),
+        ("\\~^<>", r"\textbackslash{}\textasciitilde{}\textasciicircum{}\textless{}\textgreater{}"),
+        ("{$x$}", r"\{\$x\$\}"),
+    ],
+)
+def test_latex_specials(plain, escaped):
+    assert formats.latex(plain) == escaped
+
+
+@pytest.mark.parametrize("width", [80, 150])
+def test_terminal_never_breaks_a_number(built, width):
+    console = Console(width=width, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
+    console.print(formats.render(built))
+    text = console.export_text()
+    for row in built.to_dict("records"):
+        assert formats.interval(row) in text
+    assert "(a) identical predictions" in " ".join(text.split())
+
+
+def test_terminal_shows_square_brackets_and_markup_as_text():
+    test = manifest(("a", "[b]"))
+    built = table.build([evaluated(test, "net", 1)], test, {"a": 1, "[b]": 1}, SETTINGS)
+    console = Console(width=200, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
+    console.print(formats.render(built))
+    assert "[b]" in console.export_text()
+
+
+def test_a_collapsed_model_is_noted(test_rows, train_counts):
+    one = evaluated(test_rows, "stuck", 0)
+    one.predictions.probabilities[:] = np.eye(4)[1] * 0.7 + 0.075
+    built = table.build([one], test_rows, train_counts, SETTINGS)
+    assert formats.note(built.iloc[0], built) == f"always {NASTY[1]}"
+    assert formats.note(built.iloc[1], built) == ""
+
+
+@pytest.mark.parametrize(("p", "shown"), [(0.0004, "<0.001"), (0.001, "0.001"), (1.0, "1.000"), (float("nan"), "")])
+def test_significance(p, shown):
+    assert formats.significance(p) == shown
+
+
+def test_no_negative_zero():
+    assert formats.number(-0.0001) == "0.000"

@@ -1,0 +1,89 @@
+from collections import Counter
+
+import optuna
+import pytest
+
+from cellml import config
+from cellml.errors import UserError
+from cellml.sweep import space
+
+
+def experiment(**sweep):
+    sweep = {"backbones": ["a", "b"], "strategies": ["none", "balanced"]} | sweep
+    return config.parse({"name": "x", "train": {"lr": 0.003}, "sweep": sweep})
+
+
+def test_rank_gives_every_cell_the_same_budget_and_the_same_candidates():
+    plan = space.plan(experiment(space={"train.lr": {"low": 1e-4, "high": 1e-2, "log": True}}), 12)
+    cells = Counter((p.params["model.backbone"], p.params["sampling.strategy"]) for p in plan)
+    assert set(cells.values()) == {3}
+    assert len({p.key for p in plan}) == 12
+    rounds = [{p.params["train.lr"] for p in plan[i : i + 4]} for i in (0, 4, 8)]
+    assert [len(r) for r in rounds] == [1, 1, 1]
+    assert rounds[0] == {0.003}  # the file's own value comes first
+    assert rounds[1] != rounds[2]
+    assert all(1e-4 <= lr <= 1e-2 for r in rounds for lr in r)
+
+
+def test_the_plan_grows_without_changing():
+    assert space.plan(experiment(), 3) == space.plan(experiment(), 9)[:3]
+
+
+def test_a_backbones_own_axis_replaces_the_shared_one():
+    swept = experiment(space={"train.lr": [1.0, 2.0]}, per_backbone={"b": {"train.lr": [7.0]}})
+    by_backbone = {p.params["model.backbone"]: p.params for p in space.plan(swept, 4)}
+    assert by_backbone["a"]["train.lr"] in (1.0, 2.0)
+    assert by_backbone["b"]["b|train.lr"] == 7.0
+    assert "train.lr" not in by_backbone["b"]
+
+
+@pytest.mark.parametrize(
+    ("path", "axis", "fits"),
+    [
+        ("train.batch_size", {"low": 2, "high": 9, "integer": True}, lambda v: isinstance(v, int) and 2 <= v <= 9),
+        ("train.weight_decay", {"low": 0.0, "high": 1.0, "step": 0.25}, lambda v: v in (0, 0.25, 0.5, 0.75, 1.0)),
+        ("train.batch_size", [16, 32], lambda v: v in (16, 32)),
+    ],
+)
+def test_fixed_candidates_lie_on_the_axis(path, axis, fits):
+    swept = experiment(space={path: axis})
+    for planned in space.plan(swept, 24):
+        assert fits(space.suggest(optuna.trial.FixedTrial(planned.params), swept).flat()[path])
+
+
+def test_suggest_sets_backbone_strategy_axis_and_the_rounds_seed():
+    swept = experiment(space={"train.lr": {"low": 1e-4, "high": 1e-2, "log": True}})
+    planned = space.plan(swept, 8)[5]
+    trial = optuna.trial.FixedTrial(planned.params)
+    trial.set_user_attr("repeat", 1)
+    own = space.suggest(trial, swept)
+    assert (own.model.backbone, own.sampling.strategy) == ("a", "balanced")
+    assert own.train.lr == planned.params["train.lr"]
+    assert own.train.seed == 1
+
+
+def test_best_leaves_everything_to_the_sampler_and_explores_all_axes():
+    swept = experiment(
+        mode="best",
+        space={"train.lr": {"low": 1e-4, "high": 1e-2, "log": True}},
+        per_backbone={"b": {"input.size": [32, 64]}},
+    )
+    assert all(p.params == {} for p in space.plan(swept, 5))
+    study = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=0, group=True))
+    seen = set()
+    for _ in range(20):
+        trial = study.ask()
+        own = space.suggest(trial, swept)
+        seen.add((own.model.backbone, own.input.size))
+        assert ("b|input.size" in trial.params) == (own.model.backbone == "b")
+        study.tell(trial, own.train.lr)
+    assert {b for b, _ in seen} == {"a", "b"}
+    assert ("b", 32) in seen
+
+
+def test_an_axis_of_lists_is_refused():
+    swept = experiment(space={"train.loss": [["a"]]})
+    with pytest.raises(UserError, match="plain values"):
+        space.suggest(
+            optuna.trial.FixedTrial({"model.backbone": "a", "sampling.strategy": "none", "train.loss": ["a"]}), swept
+        )

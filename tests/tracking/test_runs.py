@@ -1,0 +1,270 @@
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+from mlflow import MlflowClient
+
+import cellml
+from cellml.config import Experiment
+from cellml.errors import UserError
+from cellml.tracking import runs
+from cellml.tracking.run import Run
+
+
+class Pruned(Exception):
+    pass
+
+
+def stored(run):
+    return MlflowClient().get_run(run.id)
+
+
+def ended(experiment, error):
+    """What is stored of a parent run whose block raises."""
+    with pytest.raises(type(error)), runs.parent("train", experiment) as run:
+        raise error
+    entity = stored(run)
+    return entity.info.status, entity.data.tags.get("cellml.reason"), run.artifact_names()
+
+
+def test_a_parent_run_of_ones_own(store, experiment):
+    with runs.parent("train", experiment, name="first", tags={"cellml.study": "s"}) as run:
+        assert stored(run).info.status == "RUNNING"
+    entity = stored(run)
+    assert entity.info.status == "FINISHED"
+    assert entity.info.run_name == "first"
+    assert MlflowClient().get_experiment(run.experiment_id).name == "cells"
+    assert entity.data.tags["cellml.kind"] == "train"
+    assert entity.data.tags["cellml.study"] == "s"
+    assert entity.data.tags["cellml.version"] == cellml.__version__
+    assert entity.data.params["train.lr"] == "0.001"
+    assert not [key for key in entity.data.params if key.startswith("sweep.")]
+    assert run.download("config.yaml").read_text() == experiment.yaml()
+
+
+def test_a_sweep_logs_its_space(store, experiment):
+    swept = experiment.replace({"sweep.space": {"train.lr": {"low": 0.001, "high": 0.1}, "input.size": [32, 64]}})
+    with runs.parent("sweep", swept) as run:
+        pass
+    assert '"low": 0.001' in stored(run).data.params["sweep.space"]
+
+
+def test_under_mlflow_run_its_run_is_the_parent(store, experiment, monkeypatch):
+    client = MlflowClient()
+    chosen = client.create_experiment("chosen")
+    made = client.create_run(chosen).info
+    client.log_param(made.run_id, "train.lr", "'0.5'")
+    monkeypatch.setenv("MLFLOW_RUN_ID", made.run_id)
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_ID", chosen)
+    with runs.parent("sweep", experiment) as run:
+        assert "MLFLOW_RUN_ID" not in os.environ
+        assert run == Run(made.run_id, chosen)
+        with runs.child(run, "trial") as trial:
+            assert trial.id != run.id
+            assert trial.experiment_id == chosen
+    entity = stored(run)
+    assert entity.data.params["train.lr"] == "'0.5'"
+    assert entity.data.params["train.epochs"] == "20"
+    assert entity.info.run_name == "sweep"
+    assert entity.info.status == "FINISHED"
+    assert client.get_experiment_by_name("cells") is None
+    with runs.parent("compare", experiment) as second:
+        pass
+    assert (second.id, second.experiment_id) != (run.id, chosen)
+    assert second.experiment_id == chosen
+
+
+def test_a_name_given_to_mlflow_run_stays(store, experiment, monkeypatch):
+    made = MlflowClient().create_run("0", run_name="Monday").info
+    monkeypatch.setenv("MLFLOW_RUN_ID", made.run_id)
+    with runs.parent("sweep", experiment, name="other") as run:
+        pass
+    assert stored(run).info.run_name == "Monday"
+
+
+@pytest.mark.parametrize("variable", ["MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID"])
+def test_a_run_or_experiment_that_does_not_exist(store, monkeypatch, variable):
+    monkeypatch.setenv(variable, "1234567890")
+    with pytest.raises(UserError, match="1234567890"):
+        runs.connect("cells")
+
+
+def test_a_deleted_experiment_is_named(store):
+    client = MlflowClient()
+    client.delete_experiment(client.create_experiment("cells"))
+    with pytest.raises(UserError, match="'cells'.*restore"):
+        runs.connect("cells")
+
+
+def test_how_a_parent_run_ends(store, experiment):
+    assert ended(experiment, UserError("Expected a\nfolder")) == ("FAILED", "Expected a folder", ["config.yaml"])
+    assert ended(experiment, RuntimeError("NaN loss")) == (
+        "FAILED",
+        "RuntimeError: NaN loss",
+        ["config.yaml", "error.txt"],
+    )
+    assert ended(experiment, MemoryError()) == ("FAILED", "MemoryError", ["config.yaml", "error.txt"])
+    assert ended(experiment, KeyboardInterrupt()) == ("KILLED", "interrupted", ["config.yaml"])
+    assert ended(experiment, SystemExit(0))[0] == "FINISHED"
+    assert ended(experiment, SystemExit(3))[0] == "FAILED"
+
+
+def test_the_error_is_not_hidden_by_a_store_that_went_away(store, experiment, monkeypatch):
+    with pytest.raises(ZeroDivisionError), runs.parent("train", experiment) as run:
+        monkeypatch.setattr(type(run), "tags", lambda *_: MlflowClient().get_run("0" * 32))
+        raise ZeroDivisionError
+
+
+def test_a_child_run(store, experiment):
+    with runs.parent("sweep", experiment) as above:
+        with runs.child(above, "t0", {"train.lr": 0.1}, {"cellml.trial": 0}) as trial:
+            trial.metrics({"val/f1": 0.5})
+        with pytest.raises(Pruned), runs.child(above, "t1", ends={Pruned: "FINISHED"}) as pruned:
+            raise Pruned("after epoch 3")
+        with pytest.raises(Pruned), runs.child(above, "t2") as failed:
+            raise Pruned
+        with runs.child(above, "t3") as closed:
+            runs.close(closed.id, "KILLED", "too slow")
+    records = runs.children(above)
+    assert [(r.id, r.name, r.status) for r in records] == [
+        (trial.id, "t0", "FINISHED"),
+        (pruned.id, "t1", "FINISHED"),
+        (failed.id, "t2", "FAILED"),
+        (closed.id, "t3", "KILLED"),
+    ]
+    assert records[0].params == {"train.lr": "0.1"}
+    assert records[0].metrics == {"val/f1": 0.5}
+    assert records[0].tags["cellml.trial"] == "0"
+    assert records[0].tags["mlflow.parentRunId"] == above.id
+    assert [r.tags.get("cellml.reason") for r in records] == [None, "Pruned: after epoch 3", "Pruned", "too slow"]
+
+
+def work(above, number):
+    with runs.child(above, f"t{number}") as trial:
+        for step in range(10):
+            trial.metrics({"val/f1": number, "val/loss": step}, step=step)
+        trial.text("x", "x.txt")
+
+
+def test_children_in_several_processes(store, experiment):
+    with runs.parent("sweep", experiment) as above:
+        context = multiprocessing.get_context("spawn")
+        workers = [context.Process(target=work, args=(above, number)) for number in range(2)]
+        for worker in workers:
+            worker.start()
+        for worker in workers:
+            worker.join()
+    assert [worker.exitcode for worker in workers] == [0, 0]
+    found = {r.name: (r.status, r.metrics) for r in runs.children(above)}
+    assert found == {f"t{n}": ("FINISHED", {"val/f1": n, "val/loss": 9}) for n in range(2)}
+
+
+def test_sigterm_closes_parent_and_child(store, python_path):
+    script = (
+        "import time\nfrom cellml.config import Experiment\nfrom cellml.tracking import runs\n"
+        "with runs.parent('sweep', Experiment(name='cells')) as p, runs.child(p, 't') as c:\n"
+        "    print(p.id, c.id, flush=True)\n    time.sleep(60)\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", script],
+        env={**os.environ, "PYTHONPATH": python_path},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    ids = process.stdout.readline().split()
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode != 0
+    assert "Terminated" in errors
+    for run_id in ids:
+        entity = MlflowClient().get_run(run_id)
+        assert (entity.info.status, entity.data.tags["cellml.reason"]) == ("KILLED", "SIGTERM")
+    assert len(ids) == 2
+
+
+def test_the_handler_of_sigterm_is_given_back(store, experiment):
+    before = signal.getsignal(signal.SIGTERM)
+    with runs.parent("train", experiment):
+        assert signal.getsignal(signal.SIGTERM) is not before
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_a_study_goes_on_under_a_new_parent(store, experiment, monkeypatch):
+    monkeypatch.setattr(runs, "PAGE", 2)
+    tags = {"cellml.study": "it's mine"}
+    client = MlflowClient()
+    killed = client.create_run(runs.connect("cells"), tags=tags, run_name="killed").info
+    old = Run(killed.run_id, killed.experiment_id)
+    done = []
+    for number in range(4):
+        with runs.child(old, f"t{number}", tags=tags) as trial:
+            done.append(trial.id)
+    left = client.create_run(old.experiment_id, tags={**tags, "mlflow.parentRunId": old.id}).info.run_id
+    with (
+        runs.parent("sweep", experiment, tags={"cellml.study": "another"}) as other,
+        runs.child(other, "x") as untouched,
+    ):
+        pass
+    with runs.parent("sweep", experiment, tags=tags) as new:
+        with runs.child(new, "own", tags=tags) as own:
+            pass
+        adopted = runs.adopt(new, "it's mine")
+        assert (adopted.ended, adopted.running) == (done, [left])
+        assert runs.adopt(new, "it's mine") == runs.Adopted([], [])
+        assert runs.status(left) == "RUNNING"
+        runs.close(left, "FAILED", "its process is gone")
+        assert runs.status(new.id) == "RUNNING"
+    assert {r.id for r in runs.children(new)} == {*done, left, own.id}
+    assert {r.id for r in runs.trials(new.experiment_id, "it's mine")} == {*done, left, own.id}
+    assert runs.children(old) == []
+    entity = stored(old)
+    assert entity.info.status == "KILLED"
+    assert entity.data.tags["cellml.continued_by"] == new.id
+    assert stored(untouched).data.tags["mlflow.parentRunId"] == other.id
+    assert "cellml.continued_by" not in stored(other).data.tags
+    assert not [r for r in client.search_runs([new.experiment_id]) if r.info.status == "RUNNING"]
+
+
+def test_a_finished_parent_keeps_its_status_when_its_trials_move(store, experiment):
+    tags = {"cellml.study": "s"}
+    with runs.parent("sweep", experiment, tags=tags) as first, runs.child(first, "t", tags=tags):
+        pass
+    with runs.parent("sweep", experiment, tags=tags) as second:
+        assert len(runs.adopt(second, "s").ended) == 1
+    assert stored(first).info.status == "FINISHED"
+    assert stored(first).data.tags["cellml.continued_by"] == second.id
+
+
+def test_two_processes_may_make_the_experiment_at_once(store, monkeypatch):
+    client = MlflowClient()
+    made = client.create_experiment("cells")
+    answers = iter([None])
+    real = MlflowClient.get_experiment_by_name
+    monkeypatch.setattr(MlflowClient, "get_experiment_by_name", lambda self, name: next(answers, real(self, name)))
+    assert runs.connect("cells") == made
+
+
+def test_mlflow_says_nothing(store, python_path, tmp_path):
+    script = (
+        "from cellml.config import Experiment\nfrom cellml.tracking import runs\n"
+        "with runs.parent('train', Experiment(name='cells')) as p:\n    p.metrics({'a': 1})\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env={**os.environ, "PYTHONPATH": python_path, "MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path}/fresh.db"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout + done.stderr == ""
+
+
+def test_an_experiment_name_with_awkward_characters(store):
+    with runs.parent("train", Experiment(name="CD4+/é: (a)")) as run:
+        pass
+    assert MlflowClient().get_experiment(run.experiment_id).name == "CD4+/é: (a)"
