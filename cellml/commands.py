@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 from rich.console import Console
 from rich.progress import track
 
@@ -14,8 +15,10 @@ from cellml.config import Experiment
 from cellml.data import images as files
 from cellml.data import store
 from cellml.data.cache import folder as cache_folder
+from cellml.data.manifest import Manifest
 from cellml.data.prepare import Dataset, prepare
 from cellml.errors import UserError
+from cellml.evaluation import metrics
 from cellml.explain.base import EXPLAINERS
 from cellml.models import classifier as models
 from cellml.sweep import driver, register
@@ -154,15 +157,12 @@ def _compare(experiment: Experiment, dataset: Dataset, parent: Run) -> None:
     test = dataset.manifest.split("test")
     if not len(test):
         raise UserError("Expected test rows to compare models on, found none; set split.test or name a test split")
+    metrics.check(experiment.compare.metric, test.classes)
     entries = registry.entries(experiment.name, experiment.compare.entries)
     _say(f"comparing {len(entries)} models on {len(test)} test images, digest {test.digest}")
     evaluated = collect.evaluate(entries, dataset, test, progress=True)
     counts = dataset.manifest.split("train").counts
     ranked = table.build(evaluated, test, counts, experiment.compare)
-    strips = {}
-    for one in evaluated:
-        classifier = models.load(registry.weights_folder(one.entry.uri))
-        strips[one.name] = heatmaps.strip(classifier, dataset, test, one.predictions)
     benchmark = report.Benchmark(
         name=experiment.name,
         table=ranked,
@@ -171,16 +171,28 @@ def _compare(experiment: Experiment, dataset: Dataset, parent: Run) -> None:
         settings=experiment.compare,
         train_counts=counts,
         description=experiment.description,
-        heatmaps=strips,
+        heatmaps=_strips(evaluated, dataset, test),
         ui=environment.server() or environment.LOCAL_UI,
     )
     with parent.artifacts() as folder:
         report.write(folder / "benchmark", benchmark)
-    markdown = formats.to_markdown(ranked)
-    parent.description(markdown)
-    registry.describe_models({one.entry.name for one in evaluated}, markdown)
+    parent.description(formats.to_markdown(ranked, limit=8000))
+    short = formats.to_markdown(ranked, limit=formats.DESCRIPTION_LIMIT)
+    registry.describe_models({one.entry.name for one in evaluated}, short)
     console.print(formats.render(ranked))
     _say(f"benchmark: table.csv, table.md, table.tex and report.html in {parent.artifact_uri}/benchmark")
+
+
+def _strips(evaluated: list[collect.Evaluated], dataset: Dataset, test: Manifest) -> dict[str, Figure]:
+    strips = {}
+    for one in evaluated:
+        try:
+            classifier = models.load(registry.weights_folder(one.entry.uri))
+        except UserError as error:
+            _say(f"no heatmaps of {one.name}: {error}")
+            continue
+        strips[one.name] = heatmaps.strip(classifier, dataset, test, one.predictions)
+    return strips
 
 
 def _predicted(predictor: registry.Predictor, root: Path) -> tuple[pd.DataFrame, int]:

@@ -26,7 +26,7 @@ class SplitTable(Section):
     """A published split given by a second table."""
 
     table: str
-    on: list[str]
+    match: list[str]  # columns that name a row in both tables
     column: str | None = None  # a column of split names; without it, presence in the table decides
     present: str = "train"
     absent: str = "test"
@@ -55,6 +55,12 @@ class Data(Section):
     window: int = Field(64, ge=4)  # side of the crop around a point, in pixels
     on_bad_image: Literal["skip", "error"] = "skip"
     options: dict[str, Any] = {}  # further options of the source, the simulator's `count` say
+
+    @field_validator("classes", mode="before")
+    @classmethod
+    def _text(cls, classes: Any) -> Any:
+        """YAML reads the label values 0, 1, true and false as numbers and booleans; tables are compared as text."""
+        return {str(value): name for value, name in classes.items()} if isinstance(classes, dict) else classes
 
 
 class Split(Section):

@@ -13,7 +13,6 @@ from cellml.compare.collect import Evaluated
 from cellml.compare.table import ordered
 from cellml.config import Compare
 from cellml.data.manifest import Manifest
-from cellml.tracking.names import slug
 
 
 @dataclass(frozen=True)
@@ -104,7 +103,7 @@ def pictures(benchmark: Benchmark) -> list[page.Picture]:
         page.Picture("roc", "roc", "", _png(figures.roc([one.predictions for one in ranking], names))),
     ]
     for place, one in enumerate(ranking, start=1):
-        stem = f"{place:02d}_{slug(one.name)[:80]}"
+        stem = f"{place:02d}_{one.entry.name[:80]}_v{one.entry.version}"
         figure = figures.confusion(one.predictions, one.name)
         made.append(page.Picture("confusion", f"confusion_{stem}", one.name, _png(figure)))
         if one.name in benchmark.heatmaps:

@@ -13,14 +13,14 @@ from scipy.sparse import csr_array
 SIDE = 32  # of a thumbnail, in pixels
 LOW = 8  # frequencies an axis that make the hash: 63 bits, the mean left out
 BITS = 10  # hashes that differ in more bits are different images
-CORRELATION = 0.97  # of two thumbnails
+CORRELATION = 0.95  # of two thumbnails
 DETAIL = (
     0.8  # of what a blur takes away from them: cells that look alike share their outline, copies also their texture
 )
 CHUNK = 2**22  # hash comparisons held in memory at once
 SAMPLE = 64  # images from which the channels' typical contrast is taken
-PAIRS = 2**12  # pairs of thumbnails held in memory at once
-BASIS = dct(np.eye(SIDE, dtype=np.float32), axis=0, norm="ortho")[:LOW]
+PAIRS = 2**12  # thumbnails, or pairs of them, worked on at once
+BASIS = dct(np.eye(SIDE), axis=0, norm="ortho")[:LOW]
 
 
 class Pair(NamedTuple):
@@ -66,7 +66,7 @@ def near_duplicates(
 ) -> list[Pair]:
     """Pairs of images from different parts that show the same picture, up to flips and quarter turns.
 
-    Candidates have perceptual hashes (low DCT frequencies against their median, Zauner 2010) within `bits` under one of
+    Candidates have perceptual hashes (signs of the low DCT frequencies, after Zauner 2010) within `bits` under one of
     the eight symmetries of the square. A candidate counts when both the thumbnails and their fine detail correlate, so
     that cells of one kind are not taken for copies.
 
@@ -98,17 +98,18 @@ def hashes(gray: npt.NDArray[np.float32]) -> npt.NDArray[np.uint64]:
     A flip changes the sign of the odd DCT frequencies of its axis and a transposition swaps the axes, so one transform
     serves all eight views.
     """
-    low = np.einsum("us,nst,vt->nuv", BASIS, gray, BASIS, optimize=True)
-    sign = (-1.0) ** np.arange(LOW, dtype=np.float32)
+    low = np.empty((len(gray), LOW, LOW))
+    for at in range(0, len(gray), PAIRS):
+        low[at : at + PAIRS] = BASIS @ gray[at : at + PAIRS].astype(np.float64) @ BASIS.T
+    sign = (-1.0) ** np.arange(LOW)
     codes = []
     for view in range(8):
         seen = low.transpose(0, 2, 1) if view & 4 else low
         seen = seen * sign[:, None] if view & 1 else seen
         seen = seen * sign if view & 2 else seen
-        flat = seen.reshape(len(gray), -1)[:, 1:]
-        bits = flat > np.median(flat, axis=1, keepdims=True)
-        padded = np.pad(bits, ((0, 0), (0, 1)))
-        codes.append(np.packbits(padded, axis=1).view(np.uint64).ravel())
+        bits = seen.reshape(len(gray), -1) > 0
+        bits[:, 0] = False
+        codes.append(np.packbits(bits, axis=1).view(np.uint64).ravel())
     return np.stack(codes)
 
 

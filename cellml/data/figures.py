@@ -13,7 +13,7 @@ from cellml.data.manifest import SPLITS, Manifest
 COLUMNS, ROWS = 8, 6
 TILE, GAP, CAPTION, TITLE, DPI = 112, 4, 14, 28, 112  # pixels
 SPLIT_COLOURS = {"train": "#3b6ea8", "val": "#e0a030", "test": "#b04a4a", "": "#777777"}
-ID_LENGTH = 20  # characters under an image
+ID_LENGTH = 19  # characters under an image
 SAMPLE = 64  # images that decide how raw values map to brightness
 
 
@@ -94,7 +94,7 @@ def _sheet(
         tile = _fitted(display.to_rgb(dataset.pixels[int(pixels_of[row])], low, high))
         mosaic[y : y + TILE, x : x + TILE] = tile
         colour = SPLIT_COLOURS[splits[row]]
-        axes.text(x, y + TILE + 2, _short(str(ids[row])), size=5.5, va="top", color=colour, parse_math=False)
+        axes.text(x, y + TILE + 2, _short(str(ids[row])), size=5, va="top", color=colour, parse_math=False)
     axes.imshow(mosaic, interpolation="nearest")
     axes.axis("off")
     title = f"{name}: {len(chosen):,} of {len(part):,} images"

@@ -98,11 +98,15 @@ def image_size(path: str | Path) -> tuple[int, int] | None:
     """Height and width from the header alone, as `read_image` would give them; None where the file is broken."""
     try:
         if Path(path).suffix.lower() in (".tif", ".tiff"):
-            return read_image(path).shape[:2]
+            with tifffile.TiffFile(path) as file:
+                shape, axes = file.series[0].shape, file.series[0].axes
+            height, width, _ = _channels_last(np.broadcast_to(np.zeros((), np.uint8), shape), axes, Path(path)).shape
+            return height, width
         with Image.open(path) as image:
             width, height = image.size
             turned = image.getexif().get(ExifTags.Base.Orientation, 1) >= 5
-    except (BadImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+    # decoders raise whatever a broken file makes them stumble over; reading the pixels will tell the reason
+    except Exception:
         return None
     return (width, height) if turned else (height, width)
 
@@ -145,7 +149,8 @@ def _tiff(path: Path) -> Pixels:
         palette = getattr(page, "photometric", None) == tifffile.PHOTOMETRIC.PALETTE
         if not palette:
             try:
-                return _channels_last(_whole_numbers(series.asarray(), path), series.axes, path)
+                whole = _whole_numbers(series.asarray(), path)
+                return np.ascontiguousarray(_channels_last(whole, series.axes, path))
             except ValueError:  # a compression that tifffile leaves to the imagecodecs package; libtiff may know it
                 if len(file.pages) > 1 or (depth > 8 and samples > 1):
                     raise
@@ -164,7 +169,7 @@ def _channels_last(pixels: Pixels, axes: str, path: Path) -> Pixels:
     if axes.endswith("S") or (not axes.startswith(("C", "S")) and last <= MANY_CHANNELS and last <= first):
         return pixels
     if first <= MANY_CHANNELS:
-        return np.ascontiguousarray(np.moveaxis(pixels, 0, 2))
+        return np.moveaxis(pixels, 0, 2)
     raise BadImageError(f"Expected at most {MANY_CHANNELS} channels in {path}, got shape {pixels.shape}")
 
 

@@ -13,7 +13,7 @@ from scipy.ndimage import binary_dilation, gaussian_filter
 from cellml.data import nuclei
 
 NEIGHBOURS = 4
-RADIUS = 0.16  # nuclear radius, as a share of the image's side
+RADIUS = 0.15  # nuclear radius, as a share of the image's side
 MASK_SHARE = 0.15  # a mask's outline is not widened beyond this share of its image
 
 Batch = npt.NDArray[np.float32]
@@ -77,7 +77,7 @@ def render(
     """
     n = len(labels)
     centre = (size - 1) / 2
-    direction, distance = rng.uniform(0, 2 * np.pi, n), rng.uniform(0.13, 0.2, n) * size
+    direction, distance = rng.uniform(0, 2 * np.pi, n), rng.uniform(0.16, 0.22, n) * size
     cells = _Cells(
         x=centre + distance * np.cos(direction),
         y=centre + distance * np.sin(direction),

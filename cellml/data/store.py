@@ -17,6 +17,7 @@ from cellml.data import cache
 from cellml.errors import UserError
 
 THREADS = 16
+ATTEMPTS = 5
 REFUSED = ("403", "AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken")
 ABSENT = ("NoSuchBucket", "404", "NotFound")
 
@@ -89,17 +90,17 @@ def _local(path: str) -> Path:
 
 
 def _client() -> Any:
-    import boto3
+    from boto3.session import Session
     from botocore.config import Config
 
     config = Config(
-        retries={"max_attempts": 5, "mode": "standard"},
+        retries={"max_attempts": ATTEMPTS, "mode": "standard"},
         connect_timeout=10,
         read_timeout=60,
         max_pool_connections=THREADS,
     )
     given = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
-    return boto3.client("s3", config=config, endpoint_url=given or os.environ.get("MLFLOW_S3_ENDPOINT_URL") or None)
+    return Session().client("s3", config=config, endpoint_url=given or os.environ.get("MLFLOW_S3_ENDPOINT_URL") or None)
 
 
 def _listing(client: Any, bucket: str, prefix: str) -> list[dict[str, Any]]:

@@ -17,7 +17,7 @@ def gradcam(
     classes: torch.Tensor,
     *,
     layer: str | None = None,
-    grid: int = 4,
+    grid: int = 7,
     score: Score = "logit",
     batch_size: int = 32,
 ) -> Attribution:
@@ -32,7 +32,8 @@ def gradcam(
         prepared: (N, C, H, W) raw pixel values.
         classes: (N,) class index.
         layer: dotted name of the backbone's module to read; None for the deepest that can serve.
-        grid: the fewest positions a side wanted of that module's map.
+        grid: the fewest positions a side wanted of that module's map; 7 is the last stage's of a ResNet at 224 pixels,
+            and an earlier stage's of smaller images, whose last stage would be too coarse to point at anything.
         score: what the gradient is taken of.
         batch_size: images a pass.
 

@@ -120,23 +120,28 @@ def probe(core: nn.Module, name: str, forward: Forward, dummy: torch.Tensor) -> 
         module = core.get_submodule(name)
     except AttributeError:
         return Unserved("no such module")
+    gradient = None
     with tapped(module) as taken, torch.enable_grad():
         logits = forward(dummy)
-        if len(taken) != 1:
-            return Unserved(f"gives {len(taken)} spatial outputs in one pass, expected 1")
-        if not logits.requires_grad:
-            return Unserved("the logits do not depend on it")
-        gradient = torch.autograd.grad(logits[:, 0].sum(), taken[0], allow_unused=True)[0]
+        if len(taken) == 1 and logits.requires_grad:
+            gradient = torch.autograd.grad(logits[:, 0].sum(), taken[0], allow_unused=True)[0]
+    if len(taken) != 1:
+        return Unserved(f"gives {len(taken)} spatial outputs in one pass, expected 1")
     layout = _layout(core, name, taken[0], tuple(dummy.shape[2:]))
     if layout is None:
         return Unserved(f"output {tuple(taken[0].shape)} is no map of a {dummy.shape[2]}x{dummy.shape[3]} image")
+    fault = _fault(layout, taken[0], gradient)
+    return Unserved(fault) if fault else Target(name, module, layout)
+
+
+def _fault(layout: Layout, output: torch.Tensor, gradient: torch.Tensor | None) -> str | None:
     if layout.height * layout.width < 2:
-        return Unserved("its map is a single position")
+        return "its map is a single position"
     if gradient is None or not torch.count_nonzero(layout.to_maps(gradient)):
-        return Unserved("the gradient at the image's positions is zero")
-    if not (torch.isfinite(gradient).all() and torch.isfinite(taken[0]).all()):
-        return Unserved("activations or gradients are not finite")
-    return Target(name, module, layout)
+        return "the gradient at the image's positions is zero"
+    if not (torch.isfinite(gradient).all() and torch.isfinite(output).all()):
+        return "activations or gradients are not finite"
+    return None
 
 
 def _core(net: nn.Module) -> nn.Module:
@@ -164,7 +169,7 @@ def _described(core: nn.Module) -> list[str]:
     blocks = getattr(core, "blocks", None)
     if hasattr(core, "num_prefix_tokens") and isinstance(blocks, nn.Sequential | nn.ModuleList) and len(blocks):
         last = len(blocks) - 1
-        names += [f"blocks.{last}.{child}" for child in ("norm1",) if hasattr(blocks[last], child)]
+        names += [f"blocks.{last}", f"blocks.{last}.norm1"] if hasattr(blocks[last], "norm1") else [f"blocks.{last}"]
     known = {name for name, _ in core.named_modules()}
     names += [stage["module"] for stage in reversed(_stages(core)) if stage.get("module") in known]
     return names
@@ -212,7 +217,7 @@ def _layout(core: nn.Module, name: str, output: torch.Tensor, size: tuple[int, .
         return _plane(core, output, size, stage.get("num_chs"))
     reduction = stage.get("reduction")
     grids = []
-    embed = getattr(core, "patch_embed", None)
+    embed: Any = getattr(core, "patch_embed", None)
     if hasattr(embed, "dynamic_feat_size"):
         grids.append(tuple(embed.dynamic_feat_size(size)))
     if reduction:
@@ -230,8 +235,8 @@ def _plane(core: nn.Module, output: torch.Tensor, size: tuple[int, ...], channel
     first = Layout(int(output.shape[2]), int(output.shape[3]), "NCHW")
     last = Layout(int(output.shape[1]), int(output.shape[2]), "NHWC")
     both = [last, first] if getattr(core, "output_fmt", None) == "NHWC" else [first, last]
-    fitting = [l for l in both if _proportional(l, size)]
-    described = [l for l in fitting if channels is not None and output.shape[1 if l is first else 3] == channels]
+    fitting = [layout for layout in both if _proportional(layout, size)]
+    described = [layout for layout in fitting if output.shape[1 if layout is first else 3] == channels]
     return next(iter(described or fitting), None)
 
 

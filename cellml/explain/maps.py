@@ -1,6 +1,7 @@
 """Raw maps as a file that anything with numpy reads."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -26,7 +27,7 @@ def save_maps(path: str | Path, ids: npt.ArrayLike, attribution: Attribution) ->
     names = np.asarray([str(name) for name in np.asarray(ids)], dtype=np.str_)
     if len(names) != len(attribution):
         raise ValueError(f"expected {len(attribution)} ids, got {len(names)}")
-    arrays = {
+    arrays: dict[str, Any] = {
         "ids": names,
         "maps": attribution.maps,
         "classes": attribution.classes,

@@ -1,6 +1,8 @@
 """Occlusion: hide a patch, see the score drop."""
 
 import math
+from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import torch
@@ -17,8 +19,8 @@ def occlusion(
     prepared: torch.Tensor,
     classes: torch.Tensor,
     *,
-    patch: float = 0.2,
-    stride: float = 0.1,
+    patch: float = 0.15,
+    stride: float = 0.075,
     baseline: str = "blur",
     score: Score = "log_odds",
     batch_size: int = 128,
@@ -34,8 +36,8 @@ def occlusion(
         classes: (N,) class index.
         patch: side of the patch, as a share of the image's side.
         stride: largest step between patches, as a share of the image's side; the patches reach every edge.
-        baseline: what stands in the patch: "blur" (the image without detail smaller than the patch, so that an empty
-            background stays empty) or "mean" (the image's mean, channel by channel).
+        baseline: what stands in the patch: "blur" (the image under a Gaussian whose standard deviation is the
+            patch's side, so that an empty background stays empty) or "mean" (the image's mean, channel by channel).
         score: whose drop is measured.
         batch_size: images a pass, hidden patches included.
 
@@ -50,7 +52,8 @@ def occlusion(
             raise UserError(f"Expected explain option {name!r} above 0 and at most 1, got {share}")
     rows, columns = (_windows(side, patch, stride).to(prepared.device) for side in prepared.shape[2:])
     hidden = _baseline(prepared, baseline, patch)
-    drops = _drops(classifier, prepared, hidden, classes, rows, columns, score, batch_size)
+    measure = partial(scores, classifier, score=score)
+    drops = _drops(measure, (prepared, hidden, classes), rows, columns, batch_size)
     summed = torch.einsum("nij,ih,jw->nhw", drops, rows.float(), columns.float())
     cover = torch.outer(rows.sum(dim=0), columns.sum(dim=0))
     return Attribution((summed / cover).cpu().numpy().astype(np.float32), classes.cpu().numpy(), "occlusion")
@@ -58,28 +61,22 @@ def occlusion(
 
 @torch.no_grad()
 def _drops(
-    classifier: Classifier,
-    images: torch.Tensor,
-    hidden: torch.Tensor,
-    classes: torch.Tensor,
+    score: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
+    given: tuple[torch.Tensor, torch.Tensor, torch.Tensor],
     rows: torch.Tensor,
     columns: torch.Tensor,
-    score: Score,
     batch_size: int,
 ) -> torch.Tensor:
     """(N, rows, columns) score lost by each patch; only one batch of changed images exists at a time."""
+    images, hidden, classes = given
     n, high, wide = len(images), len(rows), len(columns)
-    whole = torch.cat(
-        [
-            scores(classifier, images[i : i + batch_size], classes[i : i + batch_size], score)
-            for i in range(0, n, batch_size)
-        ]
-    )
+    batches = zip(images.split(batch_size), classes.split(batch_size), strict=True)
+    whole = torch.cat([score(some, wanted) for some, wanted in batches])
     left = []
     for jobs in torch.arange(n * high * wide, device=images.device).split(batch_size):
         image, row, column = jobs // (high * wide), jobs // wide % high, jobs % wide
         mask = rows[row][:, None, :, None] & columns[column][:, None, None, :]
-        left.append(scores(classifier, torch.where(mask, hidden[image], images[image]), classes[image], score))
+        left.append(score(torch.where(mask, hidden[image], images[image]), classes[image]))
     return whole[:, None, None] - torch.cat(left).reshape(n, high, wide)
 
 
@@ -96,7 +93,7 @@ def _baseline(images: torch.Tensor, baseline: str, patch: float) -> torch.Tensor
     if baseline == "mean":
         return images.mean(dim=(2, 3), keepdim=True).expand_as(images)
     if baseline == "blur":
-        return _blur(_blur(images, patch / 2, axis=2), patch / 2, axis=3)
+        return _blur(_blur(images, patch, axis=2), patch, axis=3)
     raise UserError(f"Expected explain option 'baseline' to be 'blur' or 'mean', got {baseline!r}")
 
 
@@ -109,5 +106,5 @@ def _blur(images: torch.Tensor, share: float, axis: int) -> torch.Tensor:
     kernel = torch.exp(-0.5 * (offsets / sigma) ** 2)
     channels = images.shape[1]
     shape, padding = ([-1, 1], (0, 0, reach, reach)) if axis == 2 else ([1, -1], (reach, reach, 0, 0))
-    weight = (kernel / kernel.sum()).reshape(1, 1, *shape).expand(channels, 1, *(-1, -1))
+    weight = (kernel / kernel.sum()).reshape(1, 1, *shape).expand(channels, 1, -1, -1)
     return F.conv2d(F.pad(images, padding, mode="replicate"), weight, groups=channels)

@@ -11,7 +11,7 @@ from PIL import Image
 from cellml.data.display import to_rgb
 from cellml.models.classifier import Spec
 
-AGAINST, FOR = (0.84, 0.10, 0.11), (0.05, 0.60, 0.15)
+AGAINST, FOR = (0.80, 0.12, 0.05), (0.0, 0.60, 0.42)  # red and green that colour-blind readers can tell apart
 COLORS = LinearSegmentedColormap.from_list("against_for", [AGAINST, (1.0, 1.0, 1.0), FOR])
 
 

@@ -17,7 +17,8 @@ _COLUMNS = 4
 _SIDE = 104
 _PAIR = (_WIDTH - 20) // _COLUMNS
 _ROW = _SIDE + 58
-_HEAD, _FOOT = 62, 66
+_HEAD, _FOOT = 62, 58
+_MARGIN = 164  # pixels beside the legend
 
 
 def contact_sheet(
@@ -57,16 +58,24 @@ def contact_sheet(
         raise ValueError(f"expected as many maps, names, probabilities and ids as images, got {n} images")
     n = min(n, most)
     rows = -(-n // _COLUMNS)
-    figure, axes = _page(_HEAD + rows * _ROW + _FOOT)
+    corners = [(10 + (k % _COLUMNS) * _PAIR, _HEAD + (k // _COLUMNS) * _ROW) for k in range(n)]
+    pixels = np.full((_HEAD + rows * _ROW + _FOOT, _WIDTH, 3), 255, dtype=np.uint8)
+    for image, heat, (left, top) in zip(images, maps, corners, strict=False):
+        for column, picture in ((left + 4, image), (left + 6 + _SIDE, panels.overlay(image, heat))):
+            pixels[top + 4 : top + 4 + _SIDE, column : column + _SIDE] = panels.tile(picture, _SIDE)
+    ramp = (panels.COLORS(np.linspace(0, 1, _WIDTH - 2 * _MARGIN))[:, :3] * 255).astype(np.uint8)
+    pixels[-_FOOT + 8 : -_FOOT + 20, _MARGIN:-_MARGIN] = ramp
+    figure, axes = _page(pixels)
     hits = sum(t == p for t, p in zip(true[:n], predicted[:n], strict=True))
     judged = sum(bool(t) for t in true[:n])
     axes.text(14, 16, f"What spoke for and against: {explained}", fontsize=13, fontweight="bold", va="top")
     count = f"{hits} of {judged} shown are right" if judged else "true class unknown"
     axes.text(14, 40, " · ".join(filter(None, [title, count])), fontsize=9, color="#444444", va="top")
-    for k in range(n):
-        corner = (10 + (k % _COLUMNS) * _PAIR, _HEAD + (k // _COLUMNS) * _ROW)
-        _pair(axes, corner, images[k], maps[k])
-        _caption(axes, corner, true[k], predicted[k], float(chance[k]), explained, str(ids[k]))
+    for k, corner in enumerate(corners):
+        _verdict(axes, corner, true[k], predicted[k])
+        lines = ((14, 7.6, f"P({_short(explained, 18)}) = {chance[k]:.2f}"), (28, 6.8, _short(str(ids[k]), 36)))
+        for down, size, text in lines:
+            axes.text(corner[0] + 3, corner[1] + _SIDE + 10 + down, text, fontsize=size, color="#444444", va="top")
     _legend(axes, explained, _HEAD + rows * _ROW)
     return figure
 
@@ -95,42 +104,27 @@ def strip(
     if not images or len(maps) != len(images) or (captions and len(captions) != len(images)):
         raise ValueError(f"expected as many maps and captions as images, got {len(images)} images")
     n, side, foot = min(len(images), most), 110, 18 if captions else 0
-    figure, axes = _page(side + foot, n * (side + 4) - 4)
-    for k in range(n):
-        left = k * (side + 4)
-        _draw(axes, panels.tile(panels.overlay(images[k], maps[k]), side), left, 0)
-        if captions:
-            axes.text(left + side / 2, side + 3, _short(captions[k], 17), fontsize=8, ha="center", va="top")
+    pixels = np.full((side + foot, n * (side + 4) - 4, 3), 255, dtype=np.uint8)
+    lefts = [k * (side + 4) for k in range(n)]
+    for image, heat, left in zip(images, maps, lefts, strict=False):
+        pixels[:side, left : left + side] = panels.tile(panels.overlay(image, heat), side)
+    figure, axes = _page(pixels)
+    for caption, left in zip(captions, lefts, strict=False):
+        axes.text(left + side / 2, side + 3, _short(caption, 17), fontsize=8, ha="center", va="top")
     return figure
 
 
-def _page(height: int, width: int = _WIDTH) -> tuple[Figure, Axes]:
-    """A white page whose data coordinates are pixels from the top left."""
+def _page(pixels: npt.NDArray[np.uint8]) -> tuple[Figure, Axes]:
+    """A figure that shows pixels one to one; data coordinates are pixels from the top left."""
+    height, width = pixels.shape[:2]
     figure = Figure(figsize=(width / _DPI, height / _DPI), dpi=_DPI, facecolor="white")
     axes = figure.add_axes((0, 0, 1, 1))
-    axes.set_xlim(0, width)
-    axes.set_ylim(height, 0)
+    axes.imshow(pixels, extent=(0, width, height, 0), interpolation="none", aspect="auto")
     axes.set_axis_off()
     return figure, axes
 
 
-def _draw(axes: Axes, pixels: npt.NDArray[np.uint8], left: float, top: float) -> None:
-    height, width = pixels.shape[:2]
-    limits = axes.get_xlim(), axes.get_ylim()
-    axes.imshow(pixels, extent=(left, left + width, top + height, top), interpolation="none", aspect="auto")
-    axes.set_xlim(limits[0])
-    axes.set_ylim(limits[1])
-
-
-def _pair(axes: Axes, corner: tuple[int, int], image: npt.NDArray[np.uint8], heat: npt.NDArray[np.float32]) -> None:
-    left, top = corner
-    _draw(axes, panels.tile(image, _SIDE), left + 4, top + 4)
-    _draw(axes, panels.tile(panels.overlay(image, heat), _SIDE), left + 6 + _SIDE, top + 4)
-
-
-def _caption(
-    axes: Axes, corner: tuple[int, int], true: str, predicted: str, chance: float, explained: str, name: str
-) -> None:
+def _verdict(axes: Axes, corner: tuple[int, int], true: str, predicted: str) -> None:
     left, top = corner
     color = UNKNOWN if not true else RIGHT if true == predicted else WRONG
     axes.add_patch(Rectangle((left + 2, top + 2), 2 * _SIDE + 6, _SIDE + 4, fill=False, edgecolor=color, linewidth=2.2))
@@ -140,16 +134,11 @@ def _caption(
         verdict = f"right: {_short(true, 26)}"
     else:
         verdict = f"wrong: {_short(true, 14)} taken for {_short(predicted, 14)}"
-    y = top + _SIDE + 10
-    axes.text(left + 3, y, verdict, fontsize=7.6, fontweight="bold", color=color, va="top")
-    axes.text(left + 3, y + 14, f"P({_short(explained, 18)}) = {chance:.2f}", fontsize=7.6, va="top")
-    axes.text(left + 3, y + 28, _short(name, 36), fontsize=6.8, color="#666666", va="top")
+    axes.text(left + 3, top + _SIDE + 10, verdict, fontsize=7.6, fontweight="bold", color=color, va="top")
 
 
 def _legend(axes: Axes, explained: str, top: int) -> None:
-    left, right = 14 + 150, _WIDTH - 14 - 150
-    ramp = (panels.COLORS(np.linspace(0, 1, right - left))[None, :, :3] * 255).astype(np.uint8)
-    _draw(axes, ramp.repeat(12, axis=0), left, top + 8)
+    left, right = _MARGIN, _WIDTH - _MARGIN
     name = _short(explained, 14)
     axes.text(left - 8, top + 14, f"against {name}", fontsize=9, ha="right", va="center", color=panels.AGAINST)
     axes.text(right + 8, top + 14, f"for {name}", fontsize=9, ha="left", va="center", color=panels.FOR)

@@ -170,10 +170,9 @@ class Classifier(nn.Module):
 
 def d4(images: torch.Tensor) -> list[torch.Tensor]:
     """The eight views of square images (N, C, S, S) under quarter turns and flips, the image itself first."""
-    flipped = images.flip(3)
-    turns = [images, flipped]
-    turns += [view.transpose(2, 3) for view in (images, flipped)]
-    return turns + [view.flip(2) for view in turns]
+    views = [images, images.transpose(2, 3)]
+    views += [view.flip(3) for view in views]
+    return views + [view.flip(2) for view in views]
 
 
 def build(spec: Spec, weights: str | Mapping[str, torch.Tensor] = "none") -> Classifier:

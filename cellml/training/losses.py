@@ -73,7 +73,7 @@ def build(name: str, options: dict[str, Any], classes: Sequence[str]) -> Loss:
     if "alpha" in given and "alpha" in inspect.signature(loss).parameters:
         given["alpha"] = _per_class(given["alpha"], classes)
     gamma = given.get("gamma", 0.0)
-    if not isinstance(gamma, int | float) or gamma < 0:
+    if isinstance(gamma, bool) or not isinstance(gamma, int | float) or gamma < 0:
         raise UserError(f"Expected train.loss_options.gamma to be a number >= 0, got {gamma!r}")
 
     def bound(logits: Tensor, targets: Tensor) -> Tensor:

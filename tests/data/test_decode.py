@@ -107,25 +107,25 @@ def test_a_few_images_of_another_kind_are_left_out_and_many_are_an_error(tmp_pat
         assert decoded.rows[0] == -1
         assert len(decoded.pixels) == 39
     else:
-        with pytest.raises(UserError, match="36 of uint8 with 3 channels and 4 of uint8 with 1 .0.png"):
+        with pytest.raises(UserError, match=r"36 of uint8 with 3 channels and 4 of uint8 with 1 .0.png"):
             _build(tmp_path, _table(files))
 
 
 def test_dtypes_are_told_apart(tmp_path):
     tifffile.imwrite(tmp_path / "a.tif", RNG.integers(0, 9, (8, 8)).astype(np.uint16))
     tifffile.imwrite(tmp_path / "b.tif", RNG.integers(0, 9, (8, 8)).astype(np.uint8))
-    with pytest.raises(UserError, match="1 of uint16 with 1 channels and 1 of uint8 with 1 .b.tif"):
+    with pytest.raises(UserError, match=r"1 of uint16 with 1 channels and 1 of uint8 with 1 .b.tif"):
         _build(tmp_path, _table(["a.tif", "b.tif"]))
 
 
 def test_nothing_readable_is_an_error_with_the_first_reason(tmp_path):
     for _ in range(2):
-        with pytest.raises(UserError, match="Expected readable images .* found none: .*x.png"):
+        with pytest.raises(UserError, match=r"Expected readable images .* found none: .*x.png"):
             _build(tmp_path, _table(["x.png", "y.png"]))
 
 
 def test_a_channel_that_is_not_there_is_an_error_not_a_problem(tmp_path):
     _save(tmp_path / "a.png")
-    with pytest.raises(UserError, match="data.channels between 0 and 2.*got 5"):
+    with pytest.raises(UserError, match=r"data.channels between 0 and 2.*got 5"):
         _build(tmp_path, _table(["a.png"]), channels=[5])
     assert not list((tmp_path / "cache" / "pixels").iterdir())

@@ -59,7 +59,9 @@ def test_an_image_comes_out_alike_alone_and_in_a_batch(channels, crop):
 def test_exports_with_any_batch_and_image_size(crop, dtype):
     auto = torch.export.Dim.AUTO
     module = _Fit(crop)
-    program = torch.export.export(module, (_random((2, 48, 44, 3), dtype),), dynamic_shapes=({0: auto, 1: auto, 2: auto},))
+    program = torch.export.export(
+        module, (_random((2, 48, 44, 3), dtype),), dynamic_shapes=({0: auto, 1: auto, 2: auto},)
+    )
     for shape in [(1, 48, 48, 3), (4, 100, 90, 3), (3, 20, 61, 3), (2, 32, 32, 3)]:
         images = _random(shape, dtype)
         assert torch.equal(program.module()(images), module(images))

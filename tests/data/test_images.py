@@ -161,7 +161,7 @@ def test_broken_files_are_bad_images(tmp_path, name):
 def test_channels_are_picked_in_order(tmp_path):
     tifffile.imwrite(tmp_path / "a.tif", DEEP, photometric="rgb")
     assert np.array_equal(images.read_image(tmp_path / "a.tif", [2, 0]), DEEP[..., [2, 0]])
-    with pytest.raises(UserError, match="between 0 and 2.*got 3"):
+    with pytest.raises(UserError, match=r"between 0 and 2.*got 3"):
         images.read_image(tmp_path / "a.tif", [3])
 
 

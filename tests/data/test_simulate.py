@@ -48,17 +48,17 @@ def test_every_stage_stands_on_every_slide(cells):
     assert (pd.crosstab(table["label"], table["slide"]) > 0).all().all()
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(seed=st.integers(0, 10**6), size=st.sampled_from([24, 32, 48, 64, 96]), difficulty=st.floats(0, 1))
+@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(seed=st.integers(0, 10**6), size=st.sampled_from([24, 32, 48, 64]), difficulty=st.floats(0, 1))
 def test_masks_are_small_and_off_centre(tmp_path_factory, seed, size, difficulty):
     folder = tmp_path_factory.mktemp("masks")
-    table, _, masks = read(simulate.write(folder, count=40, seed=seed, size=size, difficulty=difficulty))
+    _, _, masks = read(simulate.write(folder, count=25, seed=seed, size=size, difficulty=difficulty))
     masks = masks > 0
     assert (masks.mean(axis=(1, 2)) <= 0.15).all()
     assert masks.any(axis=(1, 2)).all()
     y, x = np.mgrid[:size, :size]
     centroid = [(m * masks).sum(axis=(1, 2)) / masks.sum(axis=(1, 2)) - (size - 1) / 2 for m in (x, y)]
-    assert (np.hypot(*centroid) > 0.1 * size).all()
+    assert (np.hypot(*centroid) > 0.12 * size).all()
     middle = masks[:, size // 2 - 1 : size // 2 + 1, size // 2 - 1 : size // 2 + 1]
     assert middle.all(axis=(1, 2)).mean() < 0.5
 
@@ -113,7 +113,7 @@ def _moments(weight, dx, dy):
 def test_difficulty_makes_noisier_images(tmp_path):
     rough = []
     for difficulty in (0.0, 1.0):
-        _, images, _ = read(simulate.write(tmp_path / str(difficulty), count=150, difficulty=difficulty))
+        _, images, _ = read(simulate.write(tmp_path / str(difficulty), count=100, difficulty=difficulty))
         images = images.astype(float)
         step = np.abs(np.diff(images, axis=2)).mean(axis=(1, 2, 3))
         rough.append((step / images.mean(axis=(1, 2, 3))).mean())

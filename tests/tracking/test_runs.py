@@ -14,7 +14,7 @@ from cellml.tracking import runs
 from cellml.tracking.run import Run
 
 
-class Pruned(Exception):
+class PrunedError(Exception):
     pass
 
 
@@ -95,7 +95,7 @@ def test_a_run_or_experiment_that_does_not_exist(store, monkeypatch, variable):
 def test_a_deleted_experiment_is_named(store):
     client = MlflowClient()
     client.delete_experiment(client.create_experiment("cells"))
-    with pytest.raises(UserError, match="'cells'.*restore"):
+    with pytest.raises(UserError, match=r"'cells'.*restore"):
         runs.connect("cells")
 
 
@@ -113,19 +113,23 @@ def test_how_a_parent_run_ends(store, experiment):
 
 
 def test_the_error_is_not_hidden_by_a_store_that_went_away(store, experiment, monkeypatch):
-    with pytest.raises(ZeroDivisionError), runs.parent("train", experiment) as run:
-        monkeypatch.setattr(type(run), "tags", lambda *_: MlflowClient().get_run("0" * 32))
-        raise ZeroDivisionError
+    def work():
+        with runs.parent("train", experiment):
+            monkeypatch.setattr(Run, "tags", lambda *_: MlflowClient().get_run("0" * 32))
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        work()
 
 
 def test_a_child_run(store, experiment):
     with runs.parent("sweep", experiment) as above:
         with runs.child(above, "t0", {"train.lr": 0.1}, {"cellml.trial": 0}) as trial:
             trial.metrics({"val/f1": 0.5})
-        with pytest.raises(Pruned), runs.child(above, "t1", ends={Pruned: "FINISHED"}) as pruned:
-            raise Pruned("after epoch 3")
-        with pytest.raises(Pruned), runs.child(above, "t2") as failed:
-            raise Pruned
+        with pytest.raises(PrunedError), runs.child(above, "t1", ends={PrunedError: "FINISHED"}) as pruned:
+            raise PrunedError("after epoch 3")
+        with pytest.raises(PrunedError), runs.child(above, "t2") as failed:
+            raise PrunedError
         with runs.child(above, "t3") as closed:
             runs.close(closed.id, "KILLED", "too slow")
     records = runs.children(above)
@@ -139,7 +143,12 @@ def test_a_child_run(store, experiment):
     assert records[0].metrics == {"val/f1": 0.5}
     assert records[0].tags["cellml.trial"] == "0"
     assert records[0].tags["mlflow.parentRunId"] == above.id
-    assert [r.tags.get("cellml.reason") for r in records] == [None, "Pruned: after epoch 3", "Pruned", "too slow"]
+    assert [r.tags.get("cellml.reason") for r in records] == [
+        None,
+        "PrunedError: after epoch 3",
+        "PrunedError",
+        "too slow",
+    ]
 
 
 def work(above, number):
@@ -166,7 +175,7 @@ def test_sigterm_closes_parent_and_child(store, python_path):
     script = (
         "import time\nfrom cellml.config import Experiment\nfrom cellml.tracking import runs\n"
         "with runs.parent('sweep', Experiment(name='cells')) as p, runs.child(p, 't') as c:\n"
-        "    print(p.id, c.id, flush=True)\n    time.sleep(60)\n"
+        "    print(p.id, c.id, flush=True)\n    while True:\n        time.sleep(0.05)\n"
     )
     process = subprocess.Popen(
         [sys.executable, "-c", script],

@@ -1,14 +1,15 @@
 """A tiny data set of pictures whose class shows in where they are bright, read by the platform's own source."""
 
-from pathlib import Path
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
 import tifffile
 from PIL import Image
 
-from cellml.config import Experiment, parse
 from cellml.data.prepare import Dataset, prepare
+from cellml.training import device
+from tests.training.helpers import experiment
 
 CLASSES = ("corner", "left", "middle")
 COUNTS = {"corner": 40, "left": 20, "middle": 60}
@@ -19,6 +20,13 @@ def picture(name: str, rng: np.random.Generator, side: int = 24) -> np.ndarray:
     image = rng.normal(0.3, 0.05, (side, side, 3))
     image[REGIONS[name]] += 0.4 * rng.uniform(0.5, 1)
     return image.clip(0, 1)
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    """Networks this small only wait for a second thread."""
+    with device.threads(1):
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -42,22 +50,3 @@ def deep(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
             image = (picture(name, rng) * [900, 9000, 60000]).astype(np.uint16)
             tifffile.imwrite(root / name / f"{i:02}.tif", image, photometric="rgb")
     return prepare(experiment(**{"data.path": str(root)}), tmp_path_factory.mktemp("cache"))
-
-
-def experiment(**values: object) -> Experiment:
-    """A fast experiment without augmentation on one thread, with dotted paths set (`__` may stand for a dot)."""
-    off = {"flip": False, "rotate": 0, "scale": 0, "shift": 0, "brightness": 0, "contrast": 0}
-    base = parse(
-        {
-            "name": "tiny",
-            "split": {"validation": 0.3, "test": 0.2},
-            "input": {"size": 24},
-            "model": {"backbone": "test_resnet"},
-            "train": {"epochs": 3, "batch_size": 16, "lr": 3e-3, "threads": 1, "device": "cpu", "augment": off},
-        }
-    )
-    return base.replace({path.replace("__", "."): value for path, value in values.items()})
-
-
-def folder_is_empty(folder: Path) -> bool:
-    return not list(folder.iterdir())

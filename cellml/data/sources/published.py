@@ -48,13 +48,13 @@ def split_names(values: pd.Series | Sequence[str], where: str) -> npt.NDArray[np
 def _from_table(
     frame: pd.DataFrame, split: SplitTable, root: Path, where: str, ids: pd.Series
 ) -> tuple[npt.NDArray[np.object_], npt.NDArray[np.bool_], list[Problem]]:
-    if not split.on:
-        raise UserError("Expected column names in data.split.on, got an empty list; name what both tables share")
+    if not split.match:
+        raise UserError("Expected column names in data.split.match, got an empty list; name what both tables share")
     second = columns.read(columns.find(split.table, root, "data.split.table"))
-    keys = _keys(frame, split.on, where)
-    known = _keys(second, split.on, split.table)
+    keys = _keys(frame, split.match, where)
+    known = _keys(second, split.match, split.table)
     if not set(keys) & set(known):
-        raise UserError(f"Expected rows of {where} in {split.table}, none agrees on {split.on}; correct data.split.on")
+        raise UserError(f"Expected rows of {where} in {split.table}, none agrees on {split.match}; correct data.split.match")
     present, absent = split_names([split.present, split.absent], "data.split")
     if split.column is None:
         listed = set(known)
@@ -74,7 +74,7 @@ def _from_table(
 
 
 def _keys(frame: pd.DataFrame, names: list[str], where: str) -> list[tuple[str, ...]]:
-    parts = [columns.column(frame, name, where, "data.split.on") for name in names]
+    parts = [columns.column(frame, name, where, "data.split.match") for name in names]
     return list(zip(*parts, strict=True))
 
 

@@ -23,7 +23,9 @@ def test_a_source_takes_data_root_and_cache_then_options(name):
 
 
 def test_the_simulators_options_are_the_sources():
-    ours = {n: p.default for n, p in inspect.signature(SOURCES["simulated"]).parameters.items() if p.kind == p.KEYWORD_ONLY}
+    ours = {
+        n: p.default for n, p in inspect.signature(SOURCES["simulated"]).parameters.items() if p.kind == p.KEYWORD_ONLY
+    }
     theirs = {n: p.default for n, p in inspect.signature(simulate.write).parameters.items() if p.kind == p.KEYWORD_ONLY}
     assert ours == theirs
 

@@ -32,7 +32,9 @@ def test_split_folders_at_the_top(picture, read, base, validation):
     _write(picture, *names)
     rows = read("folders")
     assert rows.classes == ("A", "B")
-    expected = {n: {"train": "train", validation: "val", "test": "test"}[n.removeprefix(base).split("/")[0]] for n in names}
+    expected = {
+        n: {"train": "train", validation: "val", "test": "test"}[n.removeprefix(base).split("/")[0]] for n in names
+    }
     assert _pairs(rows, "split") == expected
 
 
@@ -67,7 +69,9 @@ def test_classes_choose_rename_and_merge(picture, read):
 
 
 def test_loose_and_stray_images_are_reported(picture, read):
-    _write(picture, "train/A/a.png", "train/B/b.png", "train/loose.png", "extra/C/c.png", "test/A/t.png", "test/B/t.png")
+    _write(
+        picture, "train/A/a.png", "train/B/b.png", "train/loose.png", "extra/C/c.png", "test/A/t.png", "test/B/t.png"
+    )
     rows = read("folders")
     assert len(rows.table) == 4
     assert set(rows.problems[0].ids) == {"train/loose.png", "extra/"}
@@ -88,7 +92,7 @@ def test_one_class_only_is_an_error(picture, read):
 
 def test_settings_without_meaning_are_refused(picture, read):
     _write(picture, "A/a.png", "B/b.png")
-    with pytest.raises(UserError, match="data.label has no meaning with data.source: folders"):
+    with pytest.raises(UserError, match=r"data.label has no meaning with data.source: folders"):
         read("folders", label="x")
     with pytest.raises(UserError, match="Unknown option 'count' of source 'folders'"):
         read("folders", options={"count": 3})
@@ -97,6 +101,6 @@ def test_settings_without_meaning_are_refused(picture, read):
 def test_a_second_table_may_split_by_stem(picture, read, tmp_path):
     _write(picture, "A/a1.png", "A/a2.png", "B/b1.png", "B/b2.png")
     (tmp_path / "split.csv").write_text("stem,part\na1,Test\nb1,train\nb2,valid\n")
-    rows = read("folders", split={"table": "split.csv", "on": ["stem"], "column": "part"})
+    rows = read("folders", split={"table": "split.csv", "match": ["stem"], "column": "part"})
     assert _pairs(rows, "split") == {"A/a1.png": "test", "B/b1.png": "train", "B/b2.png": "val"}
     assert [(p.kind, p.ids) for p in rows.problems] == [("no split", ("A/a2.png",))]

@@ -39,7 +39,7 @@ def test_coordinates_must_be_there_and_be_numbers(field, read):
     with pytest.raises(UserError, match=r"column 'x' in points.csv, found .*; set data.options.x"):
         read("points")
     (field / "points.csv").write_text("file,x,y,label\nfield.png,1,2,a\nfield.png,1,two,b\n")
-    with pytest.raises(UserError, match="number in column 'y' of points.csv, got 'two' in row 2"):
+    with pytest.raises(UserError, match=r"number in column 'y' of points.csv, got 'two' in row 2"):
         read("points")
 
 

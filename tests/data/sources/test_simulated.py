@@ -23,7 +23,7 @@ def test_makes_its_images_once_a_choice_of_options(read, monkeypatch):
 
 
 def test_a_data_folder_or_unknown_option_is_an_error(read):
-    with pytest.raises(UserError, match="no data.path with data.source: simulated"):
+    with pytest.raises(UserError, match=r"no data.path with data.source: simulated"):
         read("simulated", path="cells", options=SMALL)
     with pytest.raises(UserError, match="Unknown option 'counts' of source 'simulated': did you mean 'count'"):
         read("simulated", options={"counts": 3})

@@ -110,19 +110,19 @@ def test_paths_inside_are_made_plain_and_blank_ones_refused(cells, read):
 
 def test_unlisted_and_blank_labels(cells, read):
     cells("file,label\na.png,x\nb.png,y\nc.png,odd\nd.png,\n")
-    with pytest.raises(UserError, match="found 'odd' in cells.csv.*data.unlisted: drop"):
+    with pytest.raises(UserError, match=r"found 'odd' in cells.csv.*data.unlisted: drop"):
         read("table", classes=["y", "x"])
     rows = read("table", classes=["y", "x"], unlisted="drop")
     assert rows.classes == ("y", "x")
     assert rows.table["file"].tolist() == ["a.png", "b.png"]
     assert {p.kind: p.ids for p in rows.problems} == {"no label": ("row 4",), "unlisted label": ("row 3",)}
-    with pytest.raises(UserError, match="class 'z' in cells.csv, found none"):
+    with pytest.raises(UserError, match=r"class 'z' in cells.csv, found none"):
         read("table", classes=["x", "y", "z"], unlisted="drop")
 
 
 def test_repeated_ids_are_an_error_and_repeated_files_are_told_apart(cells, read):
     cells("file,label,uid\na.png,x,1\na.png,y,1\nb.png,x,2\n")
-    with pytest.raises(UserError, match="different 'uid'.*'1' repeats"):
+    with pytest.raises(UserError, match=r"different 'uid'.*'1' repeats"):
         read("table", id="uid")
     assert read("table").table["id"].tolist() == ["a.png", "a.png#2", "b.png"]
 
@@ -136,7 +136,7 @@ def test_blank_groups_stand_alone(cells, read):
 def test_a_published_split_by_presence(cells, read, present, absent):
     cells()
     cells("slide,uid,x\ns1,007,1\ns2,9,1\ns9,9,1\n", "split.csv")
-    split = {"table": "split.csv", "on": ["slide", "uid"], "present": present, "absent": absent}
+    split = {"table": "split.csv", "match": ["slide", "uid"], "present": present, "absent": absent}
     rows = read("table", table="cells.csv", label="stage", split=split)
     assert rows.table["split"].tolist() == [present, absent, present, absent]
     assert [(p.kind, p.ids) for p in rows.problems] == [("unused split row", ("s9/9",))]
@@ -147,18 +147,18 @@ def test_wrong_split_tables_are_named(cells, read):
     cells("uid,part\n007,train\n007,test\n", "split.csv")
     settings = {"table": "cells.csv", "label": "stage"}
     for split, text in [
-        ({"table": "none.csv", "on": ["uid"]}, r"table at .*none.csv, found none; tables there: .*split.csv"),
-        ({"table": "split.csv", "on": ["slide"]}, "column 'slide' in split.csv"),
-        ({"table": "split.csv", "on": ["uid"], "column": "part"}, "one split for .*007"),
-        ({"table": "split.csv", "on": ["uid"], "column": "uid"}, "train, val or test.*'007'"),
-        ({"table": "split.csv", "on": ["uid"], "present": "held-out"}, "train, val or test.*'held-out'"),
-        ({"table": "split.csv", "on": []}, "data.split.on"),
+        ({"table": "none.csv", "match": ["uid"]}, r"table at .*none.csv, found none; tables there: .*split.csv"),
+        ({"table": "split.csv", "match": ["slide"]}, "column 'slide' in split.csv"),
+        ({"table": "split.csv", "match": ["uid"], "column": "part"}, "one split for .*007"),
+        ({"table": "split.csv", "match": ["uid"], "column": "uid"}, "train, val or test.*'007'"),
+        ({"table": "split.csv", "match": ["uid"], "present": "held-out"}, "train, val or test.*'held-out'"),
+        ({"table": "split.csv", "match": []}, "data.split.match"),
     ]:
         with pytest.raises(UserError, match=text):
             read("table", **settings, split=split)
     cells("uid\n77\n", "split.csv")
-    with pytest.raises(UserError, match="none agrees on .*uid"):
-        read("table", **settings, split={"table": "split.csv", "on": ["uid"]})
+    with pytest.raises(UserError, match=r"none agrees on .*uid"):
+        read("table", **settings, split={"table": "split.csv", "match": ["uid"]})
 
 
 def test_votes_give_majority_and_shares(cells, read):
@@ -204,11 +204,11 @@ def test_which_table_is_meant(cells, read):
     cells("file,label\n", "two.csv")
     with pytest.raises(UserError, match=r"found \['one.csv', 'two.csv'\]; set data.table"):
         read("table")
-    with pytest.raises(UserError, match="Expected rows in .*two.csv"):
+    with pytest.raises(UserError, match=r"Expected rows in .*two.csv"):
         read("table", table="two.csv")
     cells("\x00\x00", "broken.parquet")
-    with pytest.raises(UserError, match="broken.parquet cannot be read"):
+    with pytest.raises(UserError, match=r"broken.parquet cannot be read"):
         read("table", table="broken.parquet")
     cells("", "empty.csv")
-    with pytest.raises(UserError, match="empty.csv cannot be read"):
+    with pytest.raises(UserError, match=r"empty.csv cannot be read"):
         read("table", table="empty.csv")

@@ -64,18 +64,18 @@ def test_published_lists_give_the_split(smears, read):
         (smears / "ImageSets" / "Main" / f"{name}.txt").write_text(text)
     assert read("voc").table["split"].tolist() == ["train", "train", "val", "test"]
     (smears / "split.csv").write_text("stem\ns1\n")
-    rows = read("voc", split={"table": "split.csv", "on": ["stem"]})
+    rows = read("voc", split={"table": "split.csv", "match": ["stem"]})
     assert rows.table["split"].tolist() == ["train", "train", "test", "test"]
 
 
 def test_annotations_that_are_missing_or_broken(tmp_path, read):
-    with pytest.raises(UserError, match="Pascal VOC files in .*Annotations, found none"):
+    with pytest.raises(UserError, match=r"Pascal VOC files in .*Annotations, found none"):
         read("voc")
     _annotate(tmp_path, "a", [("RBC", "x", 1, 2, 3)])
-    with pytest.raises(UserError, match="Expected numbers in bndbox .*a.xml"):
+    with pytest.raises(UserError, match=r"Expected numbers in bndbox .*a.xml"):
         read("voc")
     (tmp_path / "Annotations" / "a.xml").write_text("<annotation>")
-    with pytest.raises(UserError, match="a.xml is not valid XML"):
+    with pytest.raises(UserError, match=r"a.xml is not valid XML"):
         read("voc")
 
 

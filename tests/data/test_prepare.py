@@ -1,0 +1,202 @@
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from cellml import config
+from cellml.config import Split
+from cellml.data import checks, prepare
+from cellml.errors import UserError
+
+AMI = {
+    "source": "table",
+    "table": "AMI-BR.csv",
+    "file": "images/{class}/{dataset}_{uid}.png",
+    "label": "majority_atypical",
+    "classes": {"False": "Normal", "True": "Atypical"},
+    "group": ["dataset", "slide"],
+    "split": {"table": "train_split.csv", "match": ["dataset", "uid"]},
+}
+
+
+def _experiment(root=None, drawn=None, **data):
+    tree = {"name": "t", "data": data | ({"path": str(root)} if root else {}), "split": drawn or {}}
+    return config.parse(tree)
+
+
+def _cells(root, names, size=9):
+    rng = np.random.default_rng(len(names))
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.integers(0, 256, (size, size, 3), dtype=np.uint8)).save(root / name)
+
+
+def _table(labels, splits, groups=None):
+    ids = [f"r{n:03d}" for n in range(len(labels))]
+    return pd.DataFrame({"id": ids, "label": labels, "group": groups or ids, "split": splits, "pixels": ids})
+
+
+@pytest.fixture
+def folder(tmp_path):
+    _cells(tmp_path / "cells", [f"{c}/{n}.png" for c in "AB" for n in range(20)])
+    return tmp_path / "cells"
+
+
+def test_a_folder_becomes_a_data_set(folder, tmp_path):
+    data = prepare.prepare(_experiment(folder), tmp_path / "cache")
+    table = data.manifest.table
+    assert list(table.columns) == ["id", "file", "label", "group", "split", "pixels", "row"]
+    assert data.manifest.counts == {"A": 20, "B": 20}
+    for split, each in [("train", 13), ("val", 3), ("test", 4)]:
+        assert data.manifest.split(split).counts == {"A": each, "B": each}
+    for row, file in zip(table["row"], table["file"], strict=True):
+        assert np.array_equal(data.pixels[row], np.asarray(Image.open(folder / file)))
+    assert data.report.digest == data.manifest.digest
+
+
+def test_again_it_is_the_same_and_nothing_is_checked_twice(folder, tmp_path, monkeypatch):
+    (folder / "A" / "bad.png").write_bytes(b"")
+    first = prepare.prepare(_experiment(folder), tmp_path / "cache", progress=True)
+    monkeypatch.setattr(checks, "check", None)
+    again = prepare.prepare(_experiment(folder), tmp_path / "cache")
+    pd.testing.assert_frame_equal(first.manifest.table, again.manifest.table)
+    assert first.report == again.report
+    assert [p.ids for p in again.report.problems if p.kind == "unreadable"] == [("A/bad.png",)]
+
+
+def test_bad_images_are_skipped_or_stop_it(folder, tmp_path):
+    (folder / "A" / "bad.png").write_bytes(b"")
+    Image.new("L", (9, 9), 3).save(folder / "B" / "flat.png")
+    data = prepare.prepare(_experiment(folder), tmp_path)
+    assert data.manifest.counts == {"A": 20, "B": 20}
+    with pytest.raises(UserError, match=r"A/bad.png.*\(2 bad images in all\).*data.on_bad_image: skip"):
+        prepare.prepare(_experiment(folder, on_bad_image="error"), tmp_path)
+
+
+def test_a_class_without_a_readable_image_is_an_error(folder, tmp_path):
+    (folder / "C").mkdir()
+    (folder / "C" / "x.png").write_bytes(b"")
+    with pytest.raises(UserError, match=r"readable images of class 'C', found none: C/x.png"):
+        prepare.prepare(_experiment(folder), tmp_path)
+
+
+def test_copies_are_kept_on_one_side(folder, tmp_path):
+    for n in range(3, 20, 2):
+        (folder / "A" / f"{n}.png").write_bytes((folder / "A" / f"{n - 1}.png").read_bytes())
+    for seed in range(3):
+        data = prepare.prepare(_experiment(folder, {"seed": seed}), tmp_path / "cache")
+        assert (data.manifest.table.groupby("pixels")["split"].nunique() == 1).all()
+        assert "identical across splits" not in {p.kind for p in data.report.problems}
+
+
+def test_missing_path_and_folder(tmp_path):
+    with pytest.raises(UserError, match=r"data.path, found none; set it, or give -P data=FOLDER"):
+        prepare.prepare(_experiment(), tmp_path)
+    with pytest.raises(UserError, match=r"folder of images at .*absent, found nothing"):
+        prepare.prepare(_experiment(tmp_path / "absent"), tmp_path)
+    with pytest.raises(UserError, match="did you mean 'table'"):
+        prepare.prepare(_experiment(tmp_path, source="tables"), tmp_path)
+
+
+def test_simulated_cells_need_no_folder_and_keep_slides_whole(tmp_path):
+    options = {"count": 60, "size": 24, "slides": 8}
+    data = prepare.prepare(_experiment(source="simulated", options=options), tmp_path)
+    assert (data.manifest.table.groupby("group")["split"].nunique() == 1).all()
+    assert set(data.manifest.table["split"]) == {"train", "val", "test"}
+    assert (data.manifest.table["mask"] != "").all()
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.sampled_from("AB"), st.sampled_from(["", "", "train", "val", "test"]), st.integers(0, 12)),
+        min_size=30,
+        max_size=60,
+    ),
+    st.integers(0, 3),
+)
+def test_given_splits_stay_and_drawn_ones_keep_groups_whole(rows, seed):
+    labels, given_splits, groups = (list(column) for column in zip(*rows, strict=True))
+    groups = [f"{g}{s}" for g, s in zip(groups, given_splits, strict=True)]  # the source divides none
+    try:
+        names, _ = prepare.assign(_table(labels, given_splits, groups), Split(seed=seed))
+    except UserError as error:
+        assert "at least 2 groups" in str(error) or "lower split.test" in str(error)  # noqa: PT017
+        return
+    assert set(names) == {"train", "val", "test"}
+    drawn_test = "test" not in given_splits
+    for before, after in zip(given_splits, names, strict=True):
+        if before in ("val", "test"):
+            assert after == before
+        elif before == "train" and not (drawn_test and "" not in given_splits):
+            assert after == "train" or "val" not in given_splits
+    assert pd.Series(names).groupby(groups).nunique().max() == 1
+
+
+def test_shares_are_of_what_they_say():
+    labels = ["A", "B"] * 100
+    names, problems = prepare.assign(_table(labels, [""] * 200), Split(validation=0.25, test=0.2))
+    assert pd.Series(names).value_counts().to_dict() == {"train": 120, "val": 40, "test": 40}
+    assert problems == []
+    names, problems = prepare.assign(_table(labels, ["train"] * 150 + ["val"] * 50), Split(test=0.3))
+    assert pd.Series(names).value_counts().to_dict() == {"train": 90, "val": 50, "test": 60}
+    assert [p.kind for p in problems] == ["no test split"]
+    names, problems = prepare.assign(_table(labels, ["train"] * 150 + ["val"] * 50), Split(test=0))
+    assert pd.Series(names).value_counts().to_dict() == {"train": 150, "val": 50}
+    assert problems == []
+    names, _ = prepare.assign(_table(labels, [""] * 180 + ["test"] * 20), Split(validation=0.1))
+    assert pd.Series(names).value_counts().to_dict() == {"train": 162, "val": 18, "test": 20}
+
+
+def test_the_draw_does_not_depend_on_the_order_of_rows():
+    table = _table(["A", "B", "C"] * 30, [""] * 90, [f"g{n // 4}" for n in range(90)])
+    names, _ = prepare.assign(table, Split())
+    order = np.random.default_rng(0).permutation(90)
+    shuffled, _ = prepare.assign(table.iloc[order].reset_index(drop=True), Split())
+    assert np.array_equal(names[order], shuffled)
+
+
+def test_no_training_rows_or_too_few_groups():
+    with pytest.raises(UserError, match="Expected training rows"):
+        prepare.assign(_table(["A", "B"] * 3, ["test"] * 6), Split())
+    with pytest.raises(UserError, match=r"at least 2 groups .*found 1"):
+        prepare.assign(_table(["A", "B"] * 3, [""] * 6, ["g"] * 6), Split())
+    with pytest.raises(UserError, match="30% of the rows for testing, only 20% can be"):
+        prepare.assign(_table(["A", "B"] * 5, ["train"] * 2 + ["val"] * 8), Split(test=0.3))
+
+
+def test_real_breast_cancer_patches(real_data, tmp_path):
+    experiment = _experiment(real_data / "ami-br", **AMI)
+    start = time.perf_counter()
+    first = prepare.prepare(experiment, tmp_path)
+    took = time.perf_counter() - start
+    start = time.perf_counter()
+    again = prepare.prepare(experiment, tmp_path)
+    took_again = time.perf_counter() - start
+    assert took_again < took
+    assert again.manifest.digest == first.manifest.digest
+    assert first.manifest.counts == {"Normal": 2888, "Atypical": 832}
+    assert len(first.manifest.split("test")) == 826
+    assert len(first.manifest.split("train", "val")) == 2894
+    assert first.manifest.split("test").table["group"].nunique() == 56
+    assert first.manifest.split("train", "val").table["group"].nunique() == 146
+    assert (first.manifest.table.groupby("group")["split"].nunique() == 1).all()
+    share = first.manifest.split("val").counts
+    assert share["Atypical"] / (832 - 184) == pytest.approx(0.2, abs=0.01)
+    assert share["Normal"] / (2888 - 642) == pytest.approx(0.2, abs=0.01)
+
+
+def test_real_flow_cytometry_images(real_data, tmp_path):
+    data = prepare.prepare(_experiment(real_data / "jurkat"), tmp_path)
+    assert (data.pixels.dtype, data.pixels.channels, len(data.manifest)) == ("uint16", 3, 3419)
+    assert all(n > 0 for split in ("train", "val", "test") for n in data.manifest.split(split).counts.values())
+
+
+def test_real_duplicates_are_found_and_kept_together(real_data, tmp_path):
+    data = prepare.prepare(_experiment(real_data / "atnorm-br"), tmp_path)
+    assert (data.manifest.table.groupby("pixels")["split"].nunique() == 1).all()
+    assert {"contradictory labels", "identical images"} <= {p.kind for p in data.report.problems}

@@ -1,0 +1,93 @@
+"""A copy of the project in a working folder of its own, and commands run there as a user would."""
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+
+from tests.conftest import ROOT
+
+TINY = """
+name: tiny
+data: {source: simulated, group: slide, options: {count: 240, seed: 0, size: 32}}
+input: {size: 32}
+model: {backbone: test_resnet}
+train: {epochs: 2, batch_size: 32, lr: 0.003}
+sweep: {trials: 4, backbones: [test_resnet, test_efficientnet], strategies: [none, balanced]}
+explain: {count: 4}
+compare: {resamples: 200}
+"""
+
+
+@dataclass
+class Project:
+    """The project's files in a folder of their own, with its own MLflow store."""
+
+    folder: Path
+
+    @property
+    def environment(self) -> dict[str, str]:
+        kept = {k: v for k, v in os.environ.items() if not k.startswith("MLFLOW_")}
+        bin_folder = str(Path(sys.executable).parent)
+        return kept | {"PATH": f"{bin_folder}{os.pathsep}{kept['PATH']}", "CELLML_CACHE": str(self.folder / "cache")}
+
+    def start(self, *command: str, **extra: str) -> subprocess.Popen:
+        return subprocess.Popen(
+            command,
+            cwd=self.folder,
+            env=self.environment | extra,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+
+    def command(self, *command: str, **extra: str) -> subprocess.CompletedProcess:
+        process = self.start(*command, **extra)
+        output, _ = process.communicate(timeout=600)
+        return subprocess.CompletedProcess(command, process.returncode, output)
+
+    def cellml(self, *words: str, **extra: str) -> subprocess.CompletedProcess:
+        return self.command("python", "-m", "cellml", *words, **extra)
+
+    def mlflow_run(self, entry: str, *options: str, **params: str) -> subprocess.CompletedProcess:
+        given = [word for key, value in params.items() for word in ("-P", f"{key}={value}")]
+        return self.command("mlflow", "run", ".", "--env-manager", "local", "-e", entry, *options, *given)
+
+    @property
+    def client(self) -> MlflowClient:
+        return MlflowClient(f"sqlite:///{self.folder / 'mlflow.db'}", f"sqlite:///{self.folder / 'mlflow.db'}")
+
+    def runs(self, experiment: str):
+        found = self.client.get_experiment_by_name(experiment)
+        return list(self.client.search_runs([found.experiment_id], order_by=["attributes.start_time ASC"]))
+
+    def all_runs(self):
+        ids = [e.experiment_id for e in self.client.search_experiments()]
+        return list(self.client.search_runs(ids))
+
+
+def make_project(folder: Path) -> Project:
+    for name in ("MLproject", "conda.yaml", "cellml", "experiments"):
+        (folder / name).symlink_to(ROOT / name)
+    (folder / "tiny.yaml").write_text(TINY)
+    return Project(folder)
+
+
+@pytest.fixture
+def project(tmp_path) -> Project:
+    return make_project(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory) -> Project:
+    """A project after `mlflow run` of its main entry point."""
+    project = make_project(tmp_path_factory.mktemp("finished"))
+    done = project.mlflow_run("main", "--experiment-name", "cells", experiment="tiny.yaml")
+    assert done.returncode == 0, done.stdout
+    (project.folder / "main.log").write_text(done.stdout)
+    return project

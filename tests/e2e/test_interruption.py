@@ -1,0 +1,71 @@
+"""Whatever ends a sweep, the same command continues it and no run stays RUNNING."""
+
+import os
+import signal
+import sqlite3
+import time
+
+import pytest
+
+pytestmark = pytest.mark.slow
+
+
+def wait_for(condition, seconds=180):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "nothing happened in time"
+        time.sleep(0.05)
+
+
+def started_trials(project, count):
+    """Whether so many trial runs exist and the newest one is still running."""
+    try:
+        with sqlite3.connect(f"file:{project.folder / 'mlflow.db'}?mode=ro", uri=True) as store:
+            query = "SELECT status FROM runs WHERE run_uuid IN (SELECT run_uuid FROM tags WHERE key = 'cellml.trial')"
+            statuses = [status for (status,) in store.execute(query)]
+    except sqlite3.OperationalError:
+        return False
+    return len(statuses) >= count and "RUNNING" in statuses
+
+
+def assert_complete(project, trials):
+    runs = project.runs("cells")
+    assert not [r for r in runs if r.info.status == "RUNNING"]
+    newest = [r for r in runs if r.data.tags.get("cellml.kind") == "sweep"][-1]
+    assert newest.info.status == "FINISHED"
+    children = [r for r in runs if r.data.tags.get("mlflow.parentRunId") == newest.info.run_id]
+    finished = [r for r in children if r.info.status == "FINISHED"]
+    assert len(finished) == trials
+    assert len({r.data.tags["cellml.cell"] for r in finished}) == trials
+    return children
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_sigkill_of_the_process_group_in_mid_trial(project, workers):
+    command = ["mlflow", "run", ".", "--env-manager", "local", "--experiment-name", "cells", "-e", "sweep"]
+    command += ["-P", "experiment=tiny.yaml", "-P", "trials=4", "-P", f"workers={workers}"]
+    process = project.start(*command)
+    wait_for(lambda: started_trials(project, 2))
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate(timeout=60)
+    done = project.command(*command)
+    assert done.returncode == 0, done.stdout
+    children = assert_complete(project, 4)
+    assert "KILLED" in {r.info.status for r in children}
+    old = [r for r in project.runs("cells") if r.data.tags.get("cellml.continued_by")]
+    assert len(old) == 1
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_interrupt_closes_every_run_at_once(project, how):
+    command = ["python", "-m", "cellml", "sweep", "--experiment", "tiny.yaml", "--trials", "4", "--name", "cells"]
+    process = project.start(*command)
+    wait_for(lambda: started_trials(project, 1))
+    process.send_signal(how)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 130, output
+    assert "Traceback" not in output
+    assert {r.info.status for r in project.runs("cells")} <= {"KILLED", "FINISHED"}
+    done = project.command(*command)
+    assert done.returncode == 0, done.stdout
+    assert_complete(project, 4)

@@ -1,0 +1,71 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cellml import config
+from cellml.errors import UserError
+from tests.conftest import ROOT
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / "experiments").glob("*.yaml")), ids=lambda p: p.stem)
+def test_every_experiment_file_is_valid_and_survives_yaml(file, tmp_path):
+    loaded = config.load(file)
+    (tmp_path / "again.yaml").write_text(loaded.yaml())
+    assert config.load(tmp_path / "again.yaml") == loaded
+
+
+@pytest.mark.parametrize(
+    ("tree", "said"),
+    [
+        ({"name": "x", "trian": {}}, "unknown key 'trian': did you mean 'train'"),
+        ({"name": "x", "train": {"augment": {"rotat": 1}}}, "'train.augment.rotat': did you mean 'rotate'"),
+        ({"name": "x", "train": {"lr": -1}}, "train.lr.*greater than 0, got -1"),
+        ({"name": "x", "train": 3}, "train"),
+        ({}, "'name', found none"),
+        ({"name": " x"}, "surrounding spaces"),
+        ({"name": "x", "sweep": {"trials": 0}}, "sweep.trials.*got 0"),
+        ({"name": "x", "sweep": {"space": {"train.lrr": [1]}}}, "'train.lrr' cannot be swept: did you mean 'train.lr'"),
+        ({"name": "x", "sweep": {"space": {"data.path": ["a"]}}}, "cannot be swept"),
+        ({"name": "x", "sweep": {"space": {"train.lr": {"low": 2, "high": 1}}}}, "low <= high"),
+        ({"name": "x", "sweep": {"space": {"train.lr": {"low": 0, "high": 1, "log": True}}}}, "low > 0"),
+        ({"name": "x", "sweep": {"backbones": ["a"], "per_backbone": {"b": {}}}}, "'b' is not in sweep.backbones"),
+    ],
+)
+def test_a_mistake_is_one_line_with_its_path(tree, said):
+    with pytest.raises(UserError, match=said) as caught:
+        config.parse(tree, "file.yaml")
+    assert "\n" not in str(caught.value)
+    assert str(caught.value).startswith("file.yaml: ")
+
+
+@pytest.mark.parametrize("content", ["a: [", "- 1", "", "\xff\xfe"])
+def test_what_is_no_experiment_file_is_refused(tmp_path, content):
+    (tmp_path / "x.yaml").write_bytes(content.encode("latin-1"))
+    with pytest.raises(UserError, match=r"x\.yaml") as caught:
+        config.load(tmp_path / "x.yaml")
+    assert "\n" not in str(caught.value)
+
+
+def test_flat_paths_are_what_replace_takes():
+    experiment = config.parse({"name": "x"})
+    assert experiment.replace(experiment.flat()) == experiment
+    changed = experiment.replace({"train.augment.rotate": 10, "sweep.trials": 3})
+    assert (changed.train.augment.rotate, changed.sweep.trials) == (10, 3)
+    with pytest.raises(UserError, match=r"train\.augment\.rotate"):
+        experiment.replace({"train.augment.rotat": 10})
+
+
+@given(st.floats(1e-6, 1, allow_nan=False), st.integers(0, 2**31))
+def test_the_fingerprint_knows_settings_but_not_budget_or_machine(lr, seed):
+    experiment = config.parse({"name": "x"})
+    same = experiment.replace(
+        {"sweep.trials": 99, "sweep.workers": 4, "train.threads": 1, "data.path": "elsewhere", "description": "y"}
+    )
+    assert same.fingerprint() == experiment.fingerprint()
+    other = experiment.replace({"train.lr": lr, "train.seed": seed})
+    assert (other.fingerprint() == experiment.fingerprint()) == (other == experiment)
+
+
+def test_label_values_that_yaml_reads_as_numbers_or_booleans_become_text():
+    experiment = config.parse({"name": "x", "data": {"classes": {0: "Normal", True: "Atypical"}}})
+    assert experiment.data.classes == {"0": "Normal", "True": "Atypical"}

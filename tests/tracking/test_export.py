@@ -1,0 +1,155 @@
+import json
+
+import mlflow.pyfunc
+import numpy as np
+import pytest
+import torch
+from mlflow import MlflowClient
+
+from cellml.models import classifier as classifiers
+from cellml.tracking import export, runs
+
+
+@pytest.fixture
+def run(store, experiment):
+    with (
+        runs.parent("train", experiment) as above,
+        runs.child(above, "trial", {"model.backbone": "test_resnet"}) as run,
+    ):
+        yield run
+
+
+def close_to(program, classifier, images):
+    with torch.no_grad():
+        expected = classifier(torch.from_numpy(images)).numpy()
+    got = program.predict(images)
+    assert got.shape == (len(images), len(classifier.spec.classes))
+    np.testing.assert_allclose(got, expected, atol=1e-5)
+    np.testing.assert_allclose(got.sum(axis=1), 1, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("backbone", "dtype", "channels", "values"),
+    [
+        ("test_resnet", "uint8", 3, {"crop": 40, "tta": "d4"}),
+        ("test_vit", "uint16", 2, {"crop": None, "size": 96}),
+    ],
+)
+def test_the_program_is_the_model(run, make_classifier, make_images, monkeypatch, backbone, dtype, channels, values):
+    classifier = make_classifier(backbone, dtype, channels, **values)
+    monkeypatch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
+    uri = export.log_classifier(run, classifier, make_images((2, 64, 64, channels), dtype))
+    program = mlflow.pyfunc.load_model(uri)
+    for shape in [(1, 64, 64), (4, 100, 90), (9, 30, 47)]:
+        close_to(program, classifier, make_images((*shape, channels), dtype, seed=1))
+
+
+def test_what_is_stored_beside_the_program(run, make_classifier, make_images):
+    classifier = make_classifier(digest="d" * 32, strategy="balanced", thresholds={"CD4+": 0.25})
+    run.metrics({"val/f1_macro": 0.25}, step=0)
+    run.metrics({"val/f1_macro": 0.5, "train/loss": 1.0}, step=1)
+    example = make_images((3, 200, 80, 3))
+    uri = export.log_classifier(run, classifier, example, {"experiment": "cells", "score": np.float64(0.5)})
+    program = export.load_program(uri)
+    metadata = program.metadata.metadata
+    assert metadata["classes"] == ["CD4+", "other", "é"]
+    assert (metadata["dtype"], metadata["channels"], metadata["size"]) == ("uint8", 3, 32)
+    assert (metadata["digest"], metadata["strategy"], metadata["score"]) == ("d" * 32, "balanced", 0.5)
+    assert (metadata["low"], metadata["high"]) == ([0.0] * 3, [255.0] * 3)
+    assert metadata["thresholds"] == {"CD4+": 0.25}
+    client = MlflowClient()
+    logged = client.get_logged_model(uri.removeprefix("models:/"))
+    assert logged.experiment_id == run.experiment_id
+    assert logged.source_run_id == run.id
+    assert logged.status == "READY"
+    assert logged.params["model.backbone"] == "test_resnet"
+    assert {m.key: m.value for m in logged.metrics} == {"val/f1_macro": 0.5}
+    assert len(client.get_metric_history(run.id, "val/f1_macro")) == 2
+    assert [out.model_id for out in client.get_run(run.id).outputs.model_outputs] == [logged.model_id]
+    stored = client.list_logged_model_artifacts(logged.model_id)
+    assert sum(item.file_size or 0 for item in stored) < 1_000_000
+    folder = mlflow.artifacts.download_artifacts(uri)
+    with open(f"{folder}/requirements.txt") as lines:
+        assert [line.split("==")[0] for line in lines.read().split()] == ["mlflow", "torch"]
+    inputs = json.loads(program.metadata.signature.to_dict()["inputs"])
+    assert inputs[0]["tensor-spec"] == {"dtype": "uint8", "shape": [-1, -1, -1, 3]}
+
+
+def test_the_eager_model_is_rebuilt_from_the_runs_weights(run, make_classifier, make_images):
+    classifier = make_classifier()
+    export.log_classifier(run, classifier, make_images((2, 40, 40, 3)))
+    assert set(run.artifact_names("weights")) == {"weights/weights.safetensors", "weights/model.json"}
+    again = classifiers.load(run.download("weights"))
+    images = torch.from_numpy(make_images((3, 40, 40, 3), seed=2))
+    with torch.no_grad():
+        torch.testing.assert_close(again(images), classifier(images))
+
+
+def test_weights_of_a_trial_are_not_written_again(run, make_classifier, make_images):
+    export.log_weights(run, make_classifier(strategy="first"))
+    export.log_classifier(run, make_classifier(strategy="second"), make_images((2, 40, 40, 3)))
+    assert classifiers.load(run.download("weights")).spec.strategy == "first"
+
+
+def test_exporting_leaves_the_classifier_alone(run, make_classifier, make_images):
+    classifier = make_classifier().train()
+    before = {key: value.clone() for key, value in classifier.state_dict().items()}
+    export.log_classifier(run, classifier, make_images((2, 40, 40, 3)))
+    assert classifier.training
+    assert all(torch.equal(before[key], value) for key, value in classifier.state_dict().items())
+
+
+def test_a_machine_with_a_gpu_loads_it_on_the_cpu(run, make_classifier, make_images, monkeypatch):
+    classifier = make_classifier()
+    uri = export.log_classifier(run, classifier, make_images((2, 40, 40, 3)))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    close_to(mlflow.pyfunc.load_model(uri), classifier, make_images((3, 40, 40, 3)))
+
+
+class Wrapped(torch.nn.Module):
+    def __init__(self, net):
+        super().__init__()
+        self.net = net
+
+
+class Noisy(Wrapped):
+    def forward(self, x):
+        return torch.nn.functional.dropout(self.net(x), 0.5, training=True) * 20
+
+
+class Frozen(Wrapped):
+    def forward(self, x):
+        return torch.cat([self.net(x[i : i + 1]) for i in range(x.shape[0])])
+
+
+class Unexportable(Wrapped):
+    def forward(self, x):
+        return self.net(x) if x.mean().item() > 0 else -self.net(x)
+
+
+@pytest.mark.parametrize(
+    ("wrapper", "message"), [(Noisy, "differs from the model"), (Frozen, "fails"), (Unexportable, "cannot be exported")]
+)
+def test_a_program_that_is_not_the_model_is_not_logged(run, make_classifier, make_images, wrapper, message):
+    classifier = make_classifier()
+    classifier.net = wrapper(classifier.net).eval()
+    with pytest.raises(export.ExportError, match=message) as error:
+        export.log_classifier(run, classifier, make_images((2, 40, 40, 3)))
+    assert "\n" not in str(error.value)
+    assert "test_resnet" in str(error.value)
+    assert MlflowClient().search_logged_models([run.experiment_id]) == []
+    assert run.artifact_names() == []
+
+
+def test_a_pickled_model_is_refused(run, store):
+    mlflow.pytorch.save_model(torch.nn.Linear(1, 1), "pickled", serialization_format="pickle", pip_requirements=[])
+    with pytest.raises(mlflow.exceptions.MlflowException, match="pickle"):
+        export.load_program("pickled")
+
+
+@pytest.mark.parametrize(
+    ("shape", "dtype"), [((1, 8, 8, 3), "uint8"), ((2, 8, 8, 1), "uint8"), ((2, 8, 8, 3), "uint16")]
+)
+def test_an_example_that_does_not_fit(run, make_classifier, make_images, shape, dtype):
+    with pytest.raises(ValueError, match="expected"):
+        export.log_classifier(run, make_classifier(), make_images(shape, dtype))

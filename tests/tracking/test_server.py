@@ -1,0 +1,78 @@
+"""The same over HTTP, against a real tracking server."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+
+import pytest
+
+from cellml.models import classifier as classifiers
+from cellml.tracking import environment, export, registry, runs
+from cellml.tracking.names import model_name
+
+
+@pytest.fixture(scope="module")
+def server(empty_database, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("server")
+    shutil.copy(empty_database, folder / "mlflow.db")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    with open(folder / "log", "w") as log:
+        process = subprocess.Popen(
+            [*command, "--backend-store-uri", f"sqlite:///{folder}/mlflow.db", "--artifacts-destination", str(folder)],
+            cwd=folder,
+            env={k: v for k, v in os.environ.items() if k != "MLFLOW_TRACKING_URI"},
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+    address = f"http://127.0.0.1:{port}"
+    try:
+        _wait(f"{address}/health", process)
+        yield address
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def test_a_study_over_http(server, tmp_path, experiment, monkeypatch, make_classifier, make_images, capfd):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", server)
+    tags = {"cellml.study": "s"}
+    with runs.parent("sweep", experiment, tags=tags) as first, runs.child(first, "t0", {"a": 1}, tags) as trial:
+        for step in range(3):
+            trial.metrics({"loss": step, "nan": float("nan")}, step=step, prefix="val")
+        uri = export.log_classifier(trial, make_classifier(), make_images((2, 40, 40, 3)))
+    with runs.parent("sweep", experiment, tags=tags) as second:
+        assert runs.adopt(second, "s").ended == [trial.id]
+    record = runs.children(second)[0]
+    assert (record.id, record.params, record.metrics["val/loss"]) == (trial.id, {"a": "1"}, 2)
+    registry.register(uri, model_name("cells", "a/b"), {registry.EXPERIMENT: "cells"}, "champion")
+    entry = registry.entries("cells", "champions")[0]
+    assert entry.run_id == trial.id
+    assert registry.predictor(entry.uri).predict(make_images((1, 50, 30, 3))).shape == (1, 3)
+    assert classifiers.load(registry.weights_folder(entry.uri)).spec.classes == ("CD4+", "other", "é")
+    page = f"{server}/#/experiments/{first.experiment_id}"
+    assert trial.url() == f"{page}/runs/{trial.id}"
+    assert environment.ui_hint(first.experiment_id)[1] == f"{page}?workflowType=machine_learning"
+    assert capfd.readouterr().out == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+def _wait(address, process):
+    for _ in range(200):
+        try:
+            with urllib.request.urlopen(address, timeout=1):
+                return
+        except (urllib.error.URLError, OSError):
+            assert process.poll() is None
+            time.sleep(0.2)
+    raise TimeoutError(address)

@@ -1,0 +1,81 @@
+"""What a training batch is made of."""
+
+import numpy as np
+import pytest
+import torch
+
+from cellml.data import augment
+from cellml.models import classifier
+from cellml.sampling.base import Sample
+from cellml.training import arrays, finetune, loop
+from cellml.training.job import Job, describe
+from cellml.training.module import Diverged, Module
+from cellml.training.progress import Bar
+from tests.training.helpers import experiment
+
+CPU = torch.device("cpu")
+
+
+def job(dataset, settings):
+    train = dataset.manifest.split("train")
+    sample = Sample(np.arange(len(train)), np.ones(len(train), dtype=np.float32))
+    return Job(settings, dataset, train, dataset.manifest.split("val"), sample, CPU, 2, None, None, False)
+
+
+def module(of):
+    pixels = of.prepared(of.train)
+    model = classifier.build(describe(of, pixels))
+    made = Module(of, model, arrays.load(pixels, of.train, CPU), None, Bar("", 1, 1, False))
+    made.on_fit_start()
+    return made
+
+
+@pytest.mark.parametrize("data", ["tiny", "deep"])
+def test_without_augmentation_a_batch_is_what_the_classifier_normalises(data, request):
+    of = job(request.getfixturevalue(data), experiment())
+    made = module(of)
+    rows = torch.tensor([5, 0, 5])
+    images, targets, weights = made.batch(rows, torch.ones(3))
+    raw = torch.from_numpy(of.prepared(of.train)[rows.numpy()].astype(np.float32)).permute(0, 3, 1, 2)
+    torch.testing.assert_close(images, made.classifier.normalise(raw))
+    assert targets.argmax(1).tolist() == of.train.targets[rows.numpy()].tolist()
+    assert weights.tolist() == [1, 1, 1]
+
+
+def test_augmentation_and_mixing_work_on_values_of_0_to_1(deep):
+    settings = experiment(**{"train.augment.brightness": 0.5, "train.augment.mixup": 0.5, "train.seed": 3})
+    made = module(job(deep, settings))
+    rows, weights = torch.arange(8), torch.rand(8) + 0.5
+    images, targets, mixed = made.batch(rows, weights)
+    c, generator = made.classifier, torch.Generator().manual_seed(3)
+    plain = (made.train_arrays.take(rows) - c.low) / c.scale
+    plain = augment.augment(plain, settings.train.augment, 24, generator)
+    expected = augment.mixup(plain, made.train_arrays.labels(rows), weights, 0.5, generator)
+    torch.testing.assert_close(images * c.std + c.mean, expected[0], atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close((targets, mixed), expected[1:])
+
+
+def test_the_margin_is_fetched_and_its_middle_is_the_prepared_image(tiny):
+    of = job(tiny, experiment(**{"train.augment.rotate": 90, "input.crop": 16, "input.size": 16}))
+    wide = finetune._with_margin(of)
+    assert wide.shape[1] == 24  # 16 x 1.42 = 22.7, rounded up to keep the centre
+    np.testing.assert_array_equal(wide[:, 4:-4, 4:-4], of.prepared(of.train))
+
+
+def test_the_loss_weights_the_rows(tiny):
+    made = module(job(tiny, experiment())).eval()
+    rows, weights = torch.arange(6), torch.tensor([0.0, 0, 3, 0, 0, 3])
+    loss = made.training_step((rows, weights), 0)
+    with torch.no_grad():
+        logits = made.classifier.logits(made.train_arrays.take(rows))
+    values = torch.nn.functional.cross_entropy(logits, made.train_arrays.labels(rows), reduction="none")
+    torch.testing.assert_close(loss, (3 * values[2] + 3 * values[5]) / 6, atol=1e-5, rtol=1e-5)
+
+
+def test_a_loss_that_is_not_finite_names_the_epoch_and_the_remedy(tiny):
+    made = module(job(tiny, experiment()))
+    torch.nn.init.constant_(next(made.classifier.net.parameters()), float("nan"))
+    batches = arrays.Batches(made.job.sample, 16, torch.Generator(), CPU)
+    with pytest.raises(Diverged, match=r"train/loss = nan in epoch 1: the training diverged; lower train.lr"):
+        loop.run(made, batches, None, epochs=1, device=CPU, precision="32-true")
+    assert issubclass(Diverged, FloatingPointError)

@@ -1,0 +1,98 @@
+"""Parameter groups, schedules and averaged weights."""
+
+import pytest
+import torch
+from torch import nn
+
+from cellml.config import Train
+from cellml.training import optim
+from cellml.vision import timm
+
+
+def net():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(16, 2))
+
+
+def test_norms_and_biases_do_not_decay():
+    decayed, kept = optim.groups(net(), 0.05)
+    assert (decayed["weight_decay"], kept["weight_decay"]) == (0.05, 0.0)
+    assert sorted(p.ndim for p in decayed["params"]) == [2, 4]
+    assert [p.ndim for p in kept["params"]] == [1, 1, 1, 1]
+
+
+def test_what_the_network_exempts_does_not_decay():
+    vit = timm.create_model("test_vit", num_classes=2)
+    _, kept = optim.groups(vit, 0.05)
+    assert any(p is vit.pos_embed for p in kept["params"])
+    assert vit.pos_embed.ndim == 3
+
+
+def test_frozen_parameters_are_left_out():
+    model = net()
+    model[0].weight.requires_grad_(False)
+    assert sum(len(g["params"]) for g in optim.groups(model, 0.1)) == 5
+
+
+@pytest.mark.parametrize(
+    ("name", "theirs"),
+    [("adamw", torch.optim.AdamW), ("adam", torch.optim.Adam), ("sgd", torch.optim.SGD)],
+)
+def test_one_step_equals_torchs_own(name, theirs):
+    ours_net, their_net = (nn.Sequential(nn.Flatten(), net()[3], nn.Tanh()) for _ in range(2))
+    ours = optim.optimizer(ours_net, Train(optimizer=name, lr=0.1, weight_decay=0.0))
+    extra = {"momentum": 0.9, "nesterov": True} if name == "sgd" else {}
+    other = theirs(their_net.parameters(), lr=0.1, weight_decay=0.0, **extra)
+    x = torch.rand(5, 16)
+    for _ in range(3):
+        for model, step in ((ours_net, ours), (their_net, other)):
+            step.zero_grad()
+            model(x).square().mean().backward()
+            step.step()
+    for mine, its in zip(ours_net.parameters(), their_net.parameters(), strict=True):
+        torch.testing.assert_close(mine, its, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("steps", [1, 2, 7, 40])
+@pytest.mark.parametrize("name", ["onecycle", "cosine", "constant"])
+def test_schedules_start_peak_and_end_as_they_should(name, steps):
+    over = torch.optim.SGD(net().parameters(), lr=0.1)
+    schedule = optim.schedule(over, Train(schedule=name, lr=0.1), steps)
+    seen = []
+    for _ in range(steps):
+        seen.append(over.param_groups[0]["lr"])
+        over.step()
+        schedule.step()
+    last = over.param_groups[0]["lr"]
+    assert max(seen) <= 0.1 + 1e-12
+    if name == "constant":
+        assert {*seen, last} == {0.1}
+    elif name == "cosine":
+        assert seen[0] == pytest.approx(0.1)
+        assert last == pytest.approx(0, abs=1e-9)
+    elif steps == 40:
+        assert seen[0] == pytest.approx(0.1 / 25)
+        assert max(range(steps), key=seen.__getitem__) == 11  # 0.3 of the steps
+        assert seen[11] == pytest.approx(0.1)
+        assert seen[-1] < 1e-5
+
+
+def test_average_follows_the_formula_buffers_too():
+    model = net()
+    average = optim.Average(model, 0.8)
+    expected = {k: v.clone() for k, v in model.state_dict().items()}
+    for step in range(12):
+        model.train()(torch.rand(4, 3, 4, 4))  # changes the buffers
+        with torch.no_grad():
+            for p in model.parameters():
+                p.add_(torch.randn_like(p))
+        average.update()
+        decay = min(0.8, (1 + step) / (10 + step))
+        for key, value in model.state_dict().items():
+            expected[key] = decay * expected[key] + (1 - decay) * value if value.is_floating_point() else value.clone()
+    found = average.model.state_dict()
+    for key, value in expected.items():
+        torch.testing.assert_close(found[key], value, msg=key)
+    assert found["1.num_batches_tracked"] == 12
+    assert not average.model.training
+    assert not any(p.requires_grad for p in average.model.parameters())
