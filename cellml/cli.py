@@ -17,7 +17,7 @@ LISTS = {
     "losses": "cellml.training.losses:LOSSES",
     "metrics": "cellml.evaluation.metrics:METRICS",
     "explainers": "cellml.explain.base:EXPLAINERS",
-    "backbones": "cellml.models.backbones:BACKBONES",
+    "backbones": "cellml.models.backbones",
 }
 OVERRIDES = {"ignore_unknown_options": True, "allow_extra_args": True}
 
@@ -146,8 +146,9 @@ def list_(what: str) -> None:
 
     if what not in LISTS:
         raise UserError(f"Expected one of {', '.join(LISTS)}, got {what!r}: {near(what, LISTS)}")
-    module, _, name = LISTS[what].partition(":")
-    members = getattr(importlib.import_module(module), name).describe()
+    path, _, name = LISTS[what].partition(":")
+    module = importlib.import_module(path)
+    members = (getattr(module, name) if name else module).describe()
     width = max(len(name) for name, _ in members)
     for name, summary in members:
         click.echo(f"{name:<{width}}  {summary}".rstrip())

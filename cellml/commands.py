@@ -18,10 +18,8 @@ from cellml.data.cache import folder as cache_folder
 from cellml.data.manifest import Manifest
 from cellml.data.prepare import Dataset, prepare
 from cellml.errors import UserError
-from cellml.evaluation import metrics
-from cellml.explain.base import EXPLAINERS
 from cellml.models import classifier as models
-from cellml.sweep import driver, register
+from cellml.sweep import driver, register, space
 from cellml.sweep import study as studies
 from cellml.tracking import environment, names, registry, runs
 from cellml.tracking.run import Run
@@ -56,6 +54,7 @@ def train(experiment: Experiment) -> None:
     """
     with runs.parent("train", experiment) as tracked:
         dataset = _dataset(experiment, tracked)
+        trials.check(experiment, dataset.manifest.classes)
         splits = ["val", "test"] if len(dataset.manifest.split("test")) else ["val"]
         first = ["val"] if experiment.train.refit else splits
         outcome = trials.run(experiment, dataset, tracked, splits=first)
@@ -84,17 +83,17 @@ def compare(experiment: Experiment) -> None:
     """Evaluate registered models on the pinned test set and write the benchmark table."""
     with runs.parent("compare", experiment) as parent:
         dataset = _dataset(experiment, parent, contact_sheets=False)
+        trials.check(experiment, dataset.manifest.classes)
         _compare(experiment, dataset, parent)
         _farewell(parent)
 
 
 def explain(model: str, experiment: Experiment) -> None:
     """Heatmaps of a registered model on the test images, or the validation images where there is no test set."""
-    for method in experiment.explain.methods:
-        EXPLAINERS[method]
     with runs.parent("explain", experiment, tags={"cellml.model": model}) as tracked:
         classifier = models.load(registry.weights_folder(model))
         dataset = _dataset(experiment, tracked, contact_sheets=False)
+        trials.check(experiment, dataset.manifest.classes)
         rows = dataset.manifest.split("test")
         rows = rows if len(rows) else dataset.manifest.split("val")
         predictions = predict_split(classifier, dataset, rows, progress=True)
@@ -148,6 +147,8 @@ def _dataset(experiment: Experiment, tracked: Run, contact_sheets: bool = True) 
 
 
 def _sweep(experiment: Experiment, dataset: Dataset, parent: Run, storage: str) -> register.Registered:
+    classes = dataset.manifest.classes
+    trials.check(experiment, classes, space.backbones(experiment), space.strategies(experiment))
     url = storage or studies.default_url(environment.tracking_uri())
     swept = driver.run(experiment, dataset, parent, url, _say)
     return register.register(experiment, dataset, swept.study, parent, _say)
@@ -157,7 +158,6 @@ def _compare(experiment: Experiment, dataset: Dataset, parent: Run) -> None:
     test = dataset.manifest.split("test")
     if not len(test):
         raise UserError("Expected test rows to compare models on, found none; set split.test or name a test split")
-    metrics.check(experiment.compare.metric, test.classes)
     entries = registry.entries(experiment.name, experiment.compare.entries)
     _say(f"comparing {len(entries)} models on {len(test)} test images, digest {test.digest}")
     evaluated = collect.evaluate(entries, dataset, test, progress=True)

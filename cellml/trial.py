@@ -16,10 +16,14 @@ from cellml.data.manifest import Manifest
 from cellml.data.prepare import Dataset
 from cellml.evaluation import figures, metrics
 from cellml.evaluation.predictions import Predictions
+from cellml.explain.base import EXPLAINERS
+from cellml.models import backbones as networks
 from cellml.models import classifier as models
+from cellml.sampling.strategies import STRATEGIES
 from cellml.tracking import names
 from cellml.tracking.run import Run
 from cellml.training import fit as training
+from cellml.training import losses
 from cellml.training.predict import predict
 
 OnEpoch = Callable[[int, dict[str, float]], None]
@@ -33,6 +37,31 @@ class Outcome:
     fit: training.Fit
     predictions: dict[str, Predictions]
     score: float
+
+
+def check(
+    experiment: Experiment, classes: Sequence[str], backbones: Sequence[str] = (), strategies: Sequence[str] = ()
+) -> None:
+    """Refuse misspelt names before anything is computed.
+
+    Args:
+        experiment: what is to be run.
+        classes: the data set's, for metrics and losses by class.
+        backbones: those of a sweep; `model.backbone` otherwise.
+        strategies: those of a sweep; `sampling.strategy` otherwise.
+
+    Raises:
+        UserError: an unknown backbone, strategy, metric, loss or explainer, with near names.
+    """
+    for backbone in backbones or [experiment.model.backbone]:
+        networks.check(backbone, experiment.model.options)
+    for strategy in strategies or [experiment.sampling.strategy]:
+        STRATEGIES.options(strategy, experiment.sampling.options)
+    metrics.check(experiment.train.monitor, classes)
+    metrics.check(experiment.compare.metric, classes)
+    losses.build(experiment.train.loss, experiment.train.loss_options, classes)
+    for method in experiment.explain.methods:
+        EXPLAINERS[method]
 
 
 def run(

@@ -4,6 +4,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from cellml.errors import UserError
 from cellml.explain import hooks
 from cellml.explain.base import EXPLAINERS, Attribution, Score, scores
 from cellml.explain.occlusion import occlusion
@@ -38,11 +39,16 @@ def gradcam(
         batch_size: images a pass.
 
     Returns:
-        Maps of (N, H, W), in units of the score up to a constant an image.
+        Maps of (N, H, W); their scale differs from image to image.
+
+    Raises:
+        UserError: a layer that cannot be read.
     """
     size = tuple(prepared.shape[2:])
     target = hooks.resolve(classifier.net, classifier.logits, _dummy(classifier, prepared), layer=layer, grid=grid)
     if isinstance(target, hooks.Unserved):
+        if layer:
+            raise UserError(f"Expected explain option 'layer' to name a module to read, got {layer!r}: {target.reason}")
         result = occlusion(classifier, prepared, classes)
         reason = f"gradcam cannot serve {classifier.spec.backbone}: {target.reason}"
         return Attribution(result.maps, result.classes, result.method, reason)

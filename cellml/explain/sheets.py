@@ -1,6 +1,7 @@
 """Contact sheets: the images of one class beside what spoke for and against it."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -68,14 +69,14 @@ def contact_sheet(
     figure, axes = _page(pixels)
     hits = sum(t == p for t, p in zip(true[:n], predicted[:n], strict=True))
     judged = sum(bool(t) for t in true[:n])
-    axes.text(14, 16, f"What spoke for and against: {explained}", fontsize=13, fontweight="bold", va="top")
+    _write(axes, 14, 16, f"What spoke for and against: {explained}", fontsize=13, fontweight="bold")
     count = f"{hits} of {judged} shown are right" if judged else "true class unknown"
-    axes.text(14, 40, " · ".join(filter(None, [title, count])), fontsize=9, color="#444444", va="top")
+    _write(axes, 14, 40, " · ".join(filter(None, [title, count])), fontsize=9, color="#444444")
     for k, corner in enumerate(corners):
         _verdict(axes, corner, true[k], predicted[k])
         lines = ((14, 7.6, f"P({_short(explained, 18)}) = {chance[k]:.2f}"), (28, 6.8, _short(str(ids[k]), 36)))
         for down, size, text in lines:
-            axes.text(corner[0] + 3, corner[1] + _SIDE + 10 + down, text, fontsize=size, color="#444444", va="top")
+            _write(axes, corner[0] + 3, corner[1] + _SIDE + 10 + down, text, fontsize=size, color="#444444")
     _legend(axes, explained, _HEAD + rows * _ROW)
     return figure
 
@@ -110,7 +111,7 @@ def strip(
         pixels[:side, left : left + side] = panels.tile(panels.overlay(image, heat), side)
     figure, axes = _page(pixels)
     for caption, left in zip(captions, lefts, strict=False):
-        axes.text(left + side / 2, side + 3, _short(caption, 17), fontsize=8, ha="center", va="top")
+        _write(axes, left + side / 2, side + 3, _short(caption, 17), fontsize=8, ha="center")
     return figure
 
 
@@ -134,16 +135,21 @@ def _verdict(axes: Axes, corner: tuple[int, int], true: str, predicted: str) -> 
         verdict = f"right: {_short(true, 26)}"
     else:
         verdict = f"wrong: {_short(true, 14)} taken for {_short(predicted, 14)}"
-    axes.text(left + 3, top + _SIDE + 10, verdict, fontsize=7.6, fontweight="bold", color=color, va="top")
+    _write(axes, left + 3, top + _SIDE + 10, verdict, fontsize=7.6, fontweight="bold", color=color)
 
 
 def _legend(axes: Axes, explained: str, top: int) -> None:
     left, right = _MARGIN, _WIDTH - _MARGIN
     name = _short(explained, 14)
-    axes.text(left - 8, top + 14, f"against {name}", fontsize=9, ha="right", va="center", color=panels.AGAINST)
-    axes.text(right + 8, top + 14, f"for {name}", fontsize=9, ha="left", va="center", color=panels.FOR)
+    _write(axes, left - 8, top + 14, f"against {name}", fontsize=9, ha="right", va="center", color=panels.AGAINST)
+    _write(axes, right + 8, top + 14, f"for {name}", fontsize=9, ha="left", va="center", color=panels.FOR)
     note = "Each map is coloured by its own largest value. Frame: green right, red wrong."
-    axes.text(_WIDTH / 2, top + 30, note, fontsize=8, ha="center", va="top", color="#444444")
+    _write(axes, _WIDTH / 2, top + 30, note, fontsize=8, ha="center", va="top", color="#444444")
+
+
+def _write(axes: Axes, x: float, y: float, text: str, **style: Any) -> None:
+    """Text as it stands: a dollar sign in a name starts no formula."""
+    axes.text(x, y, text, parse_math=False, **{"va": "top", **style})
 
 
 def _short(text: str, most: int) -> str:

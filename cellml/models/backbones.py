@@ -71,7 +71,7 @@ def create(
     """
     options = dict(options or {})
     download = isinstance(weights, str) and weights == "pretrained"
-    _check(name, options)
+    check(name, options)
     state = None
     try:
         if name.startswith(zoo.PREFIX):
@@ -118,7 +118,7 @@ def normalisation(name: str, weights: str, channels: int) -> Normalisation | Non
     Raises:
         UserError: an unknown backbone.
     """
-    _check(name, {})
+    check(name, {})
     if weights == "none":
         return None
     known = zoo.normalisation(name) if name.startswith(zoo.PREFIX) else hub.normalisation(name)
@@ -167,7 +167,12 @@ def embed(net: nn.Module, x: torch.Tensor) -> torch.Tensor:
     return torch.cat([seen[k] for k in range(len(layers))], dim=1)
 
 
-def _check(name: str, options: Mapping[str, Any]) -> None:
+def check(name: str, options: Mapping[str, Any]) -> None:
+    """Check a name and its options without building anything.
+
+    Raises:
+        UserError: an unknown name, with near ones, or an option that another key of the experiment file sets.
+    """
     if not name.startswith(zoo.PREFIX):
         hub.check(name, zoo.names())
     else:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from sklearn import metrics as oracle
 
 from cellml.errors import UserError
-from cellml.evaluation import metrics
+from cellml.evaluation import intervals, metrics
 from cellml.evaluation.predictions import Predictions
 from tests.evaluation import helpers
 
@@ -98,6 +98,15 @@ def test_one_class_in_the_targets_has_no_auroc():
     found = metrics.compute(helpers.given([1, 1], [[0.2, 0.8], [0.6, 0.4]]))
     assert np.isnan([found["auroc"], found["auroc_a"], found["auroc_b"], found["recall_a"]]).all()
     assert found["recall_b"] == found["balanced_accuracy"] == 0.5
+
+
+def test_auroc_of_two_classes_is_of_the_second_ones_probability():
+    second = np.array([1e-20, 1e-18, 1e-19, 0.3])  # the first one's saturates at 1 and would tie
+    p = helpers.given([0, 0, 1, 1], np.column_stack([1 - second, second]))
+    assert metrics.value("auroc", p) == oracle.roc_auc_score(p.targets, second) == 0.75
+    assert metrics.value("auroc_a", p) == 0.75 + 0.25 / 2
+    samples = intervals.bootstrap(p, ["auroc", "auroc_b"], 50)
+    np.testing.assert_array_equal(samples["auroc"].samples, samples["auroc_b"].samples)
 
 
 def test_a_sure_and_wrong_answer_costs_a_finite_loss():

@@ -1,0 +1,107 @@
+import io
+
+import numpy as np
+import pytest
+from matplotlib.colors import to_rgb
+from PIL import Image
+
+from cellml.explain import sheets
+
+
+def rendered(figure):
+    buffer = io.BytesIO()
+    figure.savefig(buffer)
+    return np.asarray(Image.open(buffer).convert("RGB")).astype(int)
+
+
+def sheet(n=3, true=("pos", "neg", ""), explained="pos", **changes):
+    rng = np.random.default_rng(0)
+    values = {
+        "images": [rng.integers(0, 256, (30, 30, 3), dtype=np.uint8) for _ in range(n)],
+        "maps": rng.normal(size=(n, 30, 30)).astype(np.float32),
+        "explained": explained,
+        "true": [true[k % len(true)] for k in range(n)],
+        "predicted": ["pos"] * n,
+        "probability": np.full(n, 0.75),
+        "ids": [f"slide/{k}.png" for k in range(n)],
+    }
+    return sheets.contact_sheet(**{**values, **changes})
+
+
+def texts(figure):
+    return [text.get_text() for text in figure.axes[0].texts]
+
+
+def near(pixels, color):
+    return np.abs(pixels - 255 * np.array(to_rgb(color))).max(axis=-1) < 12
+
+
+def test_right_wrong_and_unknown_are_framed_and_said():
+    figure = sheet()
+    said = texts(figure)
+    assert "right: pos" in said
+    assert "wrong: neg taken for pos" in said
+    assert "predicted pos" in said
+    assert said.count("P(pos) = 0.75") == 3
+    assert "1 of 2 shown are right" in said
+    pixels = rendered(figure)
+    for k, color in enumerate((sheets.RIGHT, sheets.WRONG, sheets.UNKNOWN)):
+        column = pixels[62 : 62 + 120, 10 + 220 * k : 10 + 220 * k + 216]
+        counts = {c: near(column, c).sum() for c in (sheets.RIGHT, sheets.WRONG, sheets.UNKNOWN)}
+        assert max(counts, key=counts.get) == color
+        assert counts[color] > 500
+
+
+@pytest.mark.parametrize("n", [1, 4, 5, 32])
+def test_as_wide_as_the_ui_shows_and_as_high_as_needed(n):
+    pixels = rendered(sheet(n, true=("pos",)))
+    assert pixels.shape == (62 + 162 * -(-n // 4) + 58, 900, 3)
+    tile = pixels[62 + 4 : 62 + 108, 14 : 14 + 104]
+    assert tile.std() > 30
+
+
+def test_every_image_stands_beside_its_own_map():
+    shades = [np.full((30, 30, 3), 40 * k + 20, np.uint8) for k in range(5)]
+    maps = np.stack([np.full((30, 30), 1.0 if k % 2 else -1.0, np.float32) for k in range(5)])
+    pixels = rendered(sheet(5, true=("pos",), images=shades, maps=maps))
+    for k in range(5):
+        left, top = 10 + 220 * (k % 4), 62 + 162 * (k // 4)
+        assert abs(pixels[top + 50, left + 50].mean() - (40 * k + 20)) < 2
+        red, green = pixels[top + 50, left + 160, :2]
+        assert (green > red) == bool(k % 2)
+
+
+def test_no_more_than_asked():
+    assert sum(text.startswith("P(") for text in texts(sheet(40))) == 32
+    assert sum(text.startswith("P(") for text in texts(sheet(40, most=6))) == 6
+
+
+def test_names_of_any_kind_are_drawn_as_they_stand():
+    name = "S & <b>$G_2$</b> 前期" * 4
+    figure = sheet(2, true=(name,), explained=name, ids=["a$b" * 30, "$x$"])
+    rendered(figure)
+    assert all(len(text) < 200 for text in texts(figure))
+    assert "$x$" in texts(figure)
+
+
+def test_legend_runs_from_red_to_green():
+    pixels = rendered(sheet())
+    row = pixels[-58 + 14]
+    assert row[170][0] > row[170][1] + 80
+    assert row[-170][1] > row[-170][0] + 80
+    assert row[450].min() > 240
+
+
+def test_strip_is_a_row_of_overlays():
+    rng = np.random.default_rng(0)
+    images = [rng.integers(0, 256, (20, 20, 3), dtype=np.uint8) for _ in range(9)]
+    maps = rng.normal(size=(9, 20, 20)).astype(np.float32)
+    assert rendered(sheets.strip(images, maps)).shape == (110, 6 * 114 - 4, 3)
+    assert rendered(sheets.strip(images[:2], maps[:2], ["a $", "b"])).shape == (128, 2 * 114 - 4, 3)
+
+
+def test_lengths_must_agree():
+    with pytest.raises(ValueError, match="got 2 images"):
+        sheet(2, ids=["one"])
+    with pytest.raises(ValueError, match="got 0 images"):
+        sheets.strip([], np.zeros((0, 4, 4), np.float32))
