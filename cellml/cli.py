@@ -18,6 +18,7 @@ LISTS = {
     "metrics": "cellml.evaluation.metrics:METRICS",
     "explainers": "cellml.explain.base:EXPLAINERS",
     "backbones": "cellml.models.backbones",
+    "baselines": "cellml.compare.baselines:BASELINES",
 }
 OVERRIDES = {"ignore_unknown_options": True, "allow_extra_args": True}
 
@@ -155,14 +156,13 @@ def list_(what: str) -> None:
 
 
 def _experiment(context: click.Context, source: Any, data: str, budget: dict[str, Any] | None = None) -> Any:
-    import yaml
-
     from cellml import config
 
     values: dict[str, Any] = {}
     for key, value in (budget or {}).items():
         if value != "":
-            values[key if "." in key else f"sweep.{key}"] = yaml.safe_load(value) if isinstance(value, str) else value
+            path = key if "." in key else f"sweep.{key}"
+            values[path] = _value(path, value)
     extra = list(context.args)
     while extra:
         flag = extra.pop(0)
@@ -173,11 +173,20 @@ def _experiment(context: click.Context, source: Any, data: str, budget: dict[str
             if not extra:
                 raise UserError(f"Expected a value after {flag!r}, found none")
             value = extra.pop(0)
-        values[key] = yaml.safe_load(value)
+        values[key] = _value(key, value)
     if data:
         values["data.path"] = data
     loaded = config.load(source) if isinstance(source, str) else source
     return loaded.replace(values)
+
+
+def _value(path: str, text: Any) -> Any:
+    import yaml
+
+    try:
+        return yaml.safe_load(text) if isinstance(text, str) else text
+    except yaml.YAMLError:
+        raise UserError(f"Expected a YAML value for {path}, got {text!r}") from None
 
 
 def _fail(message: str) -> None:

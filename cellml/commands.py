@@ -10,7 +10,7 @@ from rich.progress import track
 
 from cellml import heatmaps
 from cellml import trial as trials
-from cellml.compare import collect, formats, report, table
+from cellml.compare import baselines, collect, formats, report, table
 from cellml.config import Experiment
 from cellml.data import images as files
 from cellml.data import store
@@ -161,6 +161,7 @@ def _compare(experiment: Experiment, dataset: Dataset, parent: Run) -> None:
     entries = registry.entries(experiment.name, experiment.compare.entries)
     _say(f"comparing {len(entries)} models on {len(test)} test images, digest {test.digest}")
     evaluated = collect.evaluate(entries, dataset, test, progress=True)
+    evaluated += baselines.evaluate(experiment.compare.baselines, dataset, test)
     counts = dataset.manifest.split("train").counts
     ranked = table.build(evaluated, test, counts, experiment.compare)
     benchmark = report.Benchmark(
@@ -178,7 +179,7 @@ def _compare(experiment: Experiment, dataset: Dataset, parent: Run) -> None:
         report.write(folder / "benchmark", benchmark)
     parent.description(formats.to_markdown(ranked, limit=8000))
     short = formats.to_markdown(ranked, limit=formats.DESCRIPTION_LIMIT)
-    registry.describe_models({one.entry.name for one in evaluated}, short)
+    registry.describe_models({entry.name for entry in entries}, short)
     console.print(formats.render(ranked))
     _say(f"benchmark: table.csv, table.md, table.tex and report.html in {parent.artifact_uri}/benchmark")
 
@@ -186,6 +187,8 @@ def _compare(experiment: Experiment, dataset: Dataset, parent: Run) -> None:
 def _strips(evaluated: list[collect.Evaluated], dataset: Dataset, test: Manifest) -> dict[str, Figure]:
     strips = {}
     for one in evaluated:
+        if not one.entry.uri:
+            continue
         try:
             classifier = models.load(registry.weights_folder(one.entry.uri))
         except UserError as error:

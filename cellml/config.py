@@ -153,6 +153,7 @@ class Range(Section):
 
 
 Space = dict[str, Range | list[Any]]
+_BRANCHES = ("str", "SplitTable", "Range")  # names that pydantic puts into the path of a union
 
 
 class Sweep(Section):
@@ -184,6 +185,7 @@ class Compare(Section):
 
     entries: str = "champions"  # champions, cells, all, or models:/ URIs separated by commas
     metric: str = "balanced_accuracy"  # what ranks
+    baselines: list[str] = []  # simple opponents fitted in the same run: thumbnail_forest
     resamples: int = Field(2000, ge=100)
     seed: int = 0
 
@@ -308,10 +310,12 @@ def _flatten(section: Section, prefix: str = "") -> dict[str, Any]:
 
 
 def _explain(error: ValidationError) -> str:
-    first = error.errors()[0]
-    path = ".".join(str(part) for part in first["loc"])
+    structured = ("extra_forbidden", "missing", "value_error")  # of a union's branches, the one that was meant
+    first = next((e for e in error.errors() if e["type"] in structured), error.errors()[0])
+    parts = [part for part in first["loc"] if part not in _BRANCHES and "[" not in str(part)]
+    path = ".".join(map(str, parts))
     if first["type"] == "extra_forbidden":
-        return f"unknown key {path!r}: {near(first['loc'][-1], _keys_at(first['loc'][:-1]))}"
+        return f"unknown key {path!r}: {near(parts[-1], _keys_at(parts[:-1]))}"
     if first["type"] == "missing":
         return f"expected a value for {path!r}, found none; add it"
     message = first["msg"].removeprefix("Value error, ")
@@ -320,7 +324,7 @@ def _explain(error: ValidationError) -> str:
     return f"{path + ': ' if path else ''}{message[:1].lower() + message[1:]}{shown}"
 
 
-def _keys_at(location: tuple[Any, ...]) -> list[str]:
+def _keys_at(location: list[Any]) -> list[str]:
     model: Any = Experiment
     for part in location:
         fields = getattr(model, "model_fields", {})

@@ -107,7 +107,7 @@ def run(
     with tracked.artifacts() as folder:
         models.save(fitted.classifier, folder / "weights")
         (folder / "figures").mkdir()
-        curves = figures.learning_curves(fitted.history)
+        curves = figures.learning_curves(fitted.history, best_epoch=fitted.best_epoch)
         curves.savefig(folder / "figures" / "learning_curves.png")
         (folder / "data").mkdir()
         (folder / "data" / "class_counts.json").write_text(json.dumps(fitted.counts, indent=2))

@@ -47,7 +47,7 @@ class Evaluated:
     @property
     def name(self) -> str:
         """Model and version, as every table and figure shows it: "cells.resnet18 v3"."""
-        return f"{self.entry.name} v{self.entry.version}"
+        return f"{self.entry.name} v{self.entry.version}" if self.entry.version else self.entry.name
 
 
 def evaluate(

@@ -14,9 +14,7 @@ SIDE = 32  # of a thumbnail, in pixels
 LOW = 8  # frequencies an axis that make the hash: 63 bits, the mean left out
 BITS = 10  # hashes that differ in more bits are different images
 CORRELATION = 0.95  # of two thumbnails
-DETAIL = (
-    0.8  # of what a blur takes away from them: cells that look alike share their outline, copies also their texture
-)
+DETAIL = 0.9  # of what a blur takes away: cells of one kind share their outline, copies also their texture
 CHUNK = 2**22  # hash comparisons held in memory at once
 SAMPLE = 64  # images from which the channels' typical contrast is taken
 PAIRS = 2**12  # thumbnails, or pairs of them, worked on at once

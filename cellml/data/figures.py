@@ -135,4 +135,7 @@ def _short(name: str) -> str:
     name = name.rpartition("/")[2]
     if len(name) <= ID_LENGTH:
         return name
+    file, box, _ = name.partition("#")
+    if box and len(file.rpartition(".")[0] or file) <= ID_LENGTH - 2:
+        return f"{file.rpartition('.')[0] or file}#…"
     return f"{name[: ID_LENGTH // 2]}…{name[-(ID_LENGTH // 2 - 1) :]}"

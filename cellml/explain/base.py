@@ -72,9 +72,9 @@ def explain(
     """
     method = EXPLAINERS[name]
     options = EXPLAINERS.options(name, options)
-    wanted = _checked_classes(classifier, prepared, classes)
     device = next(classifier.parameters()).device
     with torch.inference_mode(False), undisturbed(classifier):
+        wanted = _checked_classes(classifier, prepared, classes)
         images = prepared.detach().clone() if prepared.is_inference() else prepared.detach()
         result = method(classifier, images.to(device, torch.float32), wanted.to(device), **options)
     if not np.isfinite(result.maps).all():
@@ -138,7 +138,7 @@ def _checked_classes(
         )
     if len(prepared) == 0:
         raise UserError("Expected at least one image to explain, got none; choose a class that has images")
-    wanted = torch.as_tensor(classes, dtype=torch.int64).detach().cpu()
+    wanted = torch.as_tensor(classes, dtype=torch.int64).detach().cpu().clone()
     if wanted.shape != (len(prepared),):
         raise UserError(f"Expected one class index for each of {len(prepared)} images, got {tuple(wanted.shape)}")
     if bool(((wanted < 0) | (wanted >= len(names))).any()):

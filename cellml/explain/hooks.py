@@ -14,27 +14,10 @@ from typing import Any
 import torch
 from torch import nn
 
+from cellml.explain import layouts
+
 Forward = Callable[[torch.Tensor], torch.Tensor]
 _HEADS = ("head", "heads", "classifier", "fc", "avgpool", "global_pool", "AuxLogits", "aux1", "aux2")
-
-
-@dataclass(frozen=True)
-class Layout:
-    """How a module's output lies in space: channels last or first, or a row of tokens after `prefix` others."""
-
-    height: int
-    width: int
-    kind: str  # NCHW, NHWC or NLC
-    prefix: int = 0
-
-    def to_maps(self, output: torch.Tensor) -> torch.Tensor:
-        """Output of the module, as (N, h, w, C)."""
-        if self.kind == "NCHW":
-            return output.permute(0, 2, 3, 1)
-        if self.kind == "NLC":
-            tokens = output[:, self.prefix :]
-            return tokens.reshape(len(tokens), self.height, self.width, -1)
-        return output
 
 
 @dataclass(frozen=True)
@@ -43,7 +26,7 @@ class Target:
 
     name: str
     module: nn.Module
-    layout: Layout
+    layout: layouts.Layout
 
     def to_maps(self, output: torch.Tensor) -> torch.Tensor:
         """Output of the module, as (N, h, w, C)."""
@@ -98,10 +81,9 @@ def resolve(
         The target, or the reason why there is none.
     """
     core = _core(net)
-    names = [layer] if layer else list(dict.fromkeys([*_described(core), *_traced(core, forward, dummy)]))
     reasons: list[str] = []
     coarse: list[Target] = []
-    for name in names:
+    for name in [layer] if layer else _candidates(core, forward, dummy):
         found = probe(core, name, forward, dummy)
         if isinstance(found, Unserved):
             reasons.append(f"{name}: {found.reason}")
@@ -127,14 +109,14 @@ def probe(core: nn.Module, name: str, forward: Forward, dummy: torch.Tensor) -> 
             gradient = torch.autograd.grad(logits[:, 0].sum(), taken[0], allow_unused=True)[0]
     if len(taken) != 1:
         return Unserved(f"gives {len(taken)} spatial outputs in one pass, expected 1")
-    layout = _layout(core, name, taken[0], tuple(dummy.shape[2:]))
+    layout = layouts.find(core, name, taken[0], tuple(dummy.shape[2:]))
     if layout is None:
         return Unserved(f"output {tuple(taken[0].shape)} is no map of a {dummy.shape[2]}x{dummy.shape[3]} image")
     fault = _fault(layout, taken[0], gradient)
     return Unserved(fault) if fault else Target(name, module, layout)
 
 
-def _fault(layout: Layout, output: torch.Tensor, gradient: torch.Tensor | None) -> str | None:
+def _fault(layout: layouts.Layout, output: torch.Tensor, gradient: torch.Tensor | None) -> str | None:
     if layout.height * layout.width < 2:
         return "its map is a single position"
     if gradient is None or not torch.count_nonzero(layout.to_maps(gradient)):
@@ -158,9 +140,10 @@ def _tensor(output: Any) -> torch.Tensor | None:
     return output if isinstance(output, torch.Tensor) and output.ndim in (3, 4) else None
 
 
-def _stages(core: nn.Module) -> list[dict[str, Any]]:
-    info = getattr(core, "feature_info", None) or []
-    return list(getattr(info, "info", info))
+def _candidates(core: nn.Module, forward: Forward, dummy: torch.Tensor) -> Iterator[str]:
+    described = _described(core)
+    yield from described
+    yield from (name for name in _traced(core, forward, dummy) if name not in described)
 
 
 def _described(core: nn.Module) -> list[str]:
@@ -171,7 +154,7 @@ def _described(core: nn.Module) -> list[str]:
         last = len(blocks) - 1
         names += [f"blocks.{last}", f"blocks.{last}.norm1"] if hasattr(blocks[last], "norm1") else [f"blocks.{last}"]
     known = {name for name, _ in core.named_modules()}
-    names += [stage["module"] for stage in reversed(_stages(core)) if stage.get("module") in known]
+    names += [stage["module"] for stage in reversed(layouts.stages(core)) if stage.get("module") in known]
     return names
 
 
@@ -209,49 +192,3 @@ def _holds_stack(module: nn.Module) -> bool:
     size = sum(p.numel() for p in module.parameters())
     stacks = [c for c in module.children() if isinstance(c, nn.Sequential | nn.ModuleList)]
     return any(sum(p.numel() for p in s.parameters()) > size / 2 for s in stacks)
-
-
-def _layout(core: nn.Module, name: str, output: torch.Tensor, size: tuple[int, ...]) -> Layout | None:
-    stage = next((s for s in _stages(core) if s.get("module") == name), {})
-    if output.ndim == 4:
-        return _plane(core, output, size, stage.get("num_chs"))
-    reduction = stage.get("reduction")
-    grids = []
-    embed: Any = getattr(core, "patch_embed", None)
-    if hasattr(embed, "dynamic_feat_size"):
-        grids.append(tuple(embed.dynamic_feat_size(size)))
-    if reduction:
-        grids.append((-(-size[0] // reduction), -(-size[1] // reduction)))
-    for prefix in dict.fromkeys((int(getattr(core, "num_prefix_tokens", 0) or 0), 0, 1)):
-        positions = output.shape[1] - prefix
-        for height, width in [*grids, *_factors(positions, size)]:
-            if height * width == positions:
-                return Layout(height, width, "NLC", prefix)
-    return None
-
-
-def _plane(core: nn.Module, output: torch.Tensor, size: tuple[int, ...], channels: int | None) -> Layout | None:
-    """NCHW or NHWC: by the described number of channels, else by the image's proportions, else as declared."""
-    first = Layout(int(output.shape[2]), int(output.shape[3]), "NCHW")
-    last = Layout(int(output.shape[1]), int(output.shape[2]), "NHWC")
-    both = [last, first] if getattr(core, "output_fmt", None) == "NHWC" else [first, last]
-    fitting = [layout for layout in both if _proportional(layout, size)]
-    described = [layout for layout in fitting if output.shape[1 if layout is first else 3] == channels]
-    return next(iter(described or fitting), None)
-
-
-def _proportional(layout: Layout, size: tuple[int, ...]) -> bool:
-    """Is the grid the image divided by one step a side, to within a position of rounding and padding?"""
-    step = max(size[0] / layout.height, size[1] / layout.width)
-    if step < 1:
-        return False
-    return abs(layout.height - size[0] / step) <= 1 and abs(layout.width - size[1] / step) <= 1
-
-
-def _factors(positions: int, size: tuple[int, ...]) -> list[tuple[int, int]]:
-    """Grids of so many positions with the image's proportions exactly."""
-    return [
-        (height, positions // height)
-        for height in range(1, positions + 1)
-        if positions % height == 0 and height * size[1] == (positions // height) * size[0]
-    ]

@@ -1,10 +1,12 @@
 """Fitting all of a network's weights."""
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from cellml.data import augment
 from cellml.models import classifier
+from cellml.models.classifier import Classifier, Spec
 from cellml.training import arrays, device, loop
 from cellml.training.job import Job, Outcome, describe
 from cellml.training.module import Module
@@ -21,15 +23,13 @@ def finetune(job: Job) -> Outcome:
     """
     settings, size, on = job.experiment.train, job.experiment.input.size, job.device
     precision = device.precision(settings.precision, on)
-    pixels = _with_margin(job)
-    inner = slice((pixels.shape[1] - size) // 2, (pixels.shape[1] + size) // 2)
-    spec = describe(job, pixels[:, inner, inner])
-    model = classifier.build(spec, job.experiment.model.weights if job.pretrained is None else job.pretrained)
+    pixels = with_margin(job)
+    model = build(job, describe(job, _central(pixels, size)))
     learnt = arrays.load(pixels, job.train, on)
     judged = arrays.load(job.prepared(job.validation), job.validation, on) if job.validation is not None else None
     order = torch.Generator().manual_seed(settings.seed)
     batches = arrays.Batches(job.sample, settings.batch_size, order, on)
-    with Bar(spec.backbone, job.epochs, len(batches), job.progress) as bar:
+    with Bar(model.spec.backbone, job.epochs, len(batches), job.progress) as bar:
         module = Module(job, model, learnt, judged, bar)
         checks = arrays.InOrder(len(judged), SCORED, on) if judged is not None else None
         loop.run(module, batches, checks, epochs=job.epochs, device=on, precision=precision)
@@ -39,8 +39,19 @@ def finetune(job: Job) -> Outcome:
     return Outcome(model, module.history, module.best_epoch, final)
 
 
-def _with_margin(job: Job) -> np.ndarray:
+def with_margin(job: Job) -> npt.NDArray:
+    """The training images with the margin that augmentation turns in, (N, S', S', C), S' >= S."""
     seen, images = job.experiment.input, job.dataset.pixels
     side = int(np.median(images.shapes[job.train.rows, :2].min(axis=1)))
     crop, size = augment.margin(job.experiment.train.augment, seen.crop, seen.size, side)
     return images.resized(crop, size, job.train.rows)
+
+
+def build(job: Job, spec: Spec) -> Classifier:
+    """A classifier with its starting weights: the job's own tensors, or what `model.weights` says."""
+    return classifier.build(spec, job.experiment.model.weights if job.pretrained is None else job.pretrained)
+
+
+def _central(pixels: npt.NDArray, size: int) -> npt.NDArray:
+    start = (pixels.shape[1] - size) // 2
+    return pixels[:, start : start + size, start : start + size]

@@ -7,9 +7,10 @@ import torch
 from cellml.data.manifest import Manifest
 from cellml.errors import UserError
 from cellml.evaluation import metrics
-from cellml.models import classifier, embeddings, head
+from cellml.models import embeddings, head
 from cellml.models.classifier import Classifier
 from cellml.training import arrays, losses
+from cellml.training.finetune import build
 from cellml.training.job import Job, Outcome, describe
 from cellml.training.progress import Bar
 from cellml.training.score import probabilities
@@ -30,7 +31,7 @@ def frozen(job: Job) -> Outcome:
             f"Expected train.loss cross_entropy with model.mode frozen, got {settings.loss!r}; set one or the other"
         )
     spec = describe(job, job.prepared(job.train))
-    model = classifier.build(spec, job.experiment.model.weights if job.pretrained is None else job.pretrained)
+    model = build(job, spec)
     model.to(job.device).eval()
     with Bar(f"{spec.backbone} embeddings", 1, len(job.dataset.manifest), job.progress) as bar:
         found = embeddings.embed(

@@ -84,8 +84,9 @@ def _interruptible() -> Iterator[None]:
     try:
         yield
     except SystemExit as error:
-        if isinstance(error.__context__, KeyboardInterrupt):
-            raise KeyboardInterrupt from None
+        interrupt = error.__context__
+        if isinstance(interrupt, KeyboardInterrupt):  # or what a handler of SIGTERM made of it
+            raise interrupt from None
         raise
     finally:
         if main:

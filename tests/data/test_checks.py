@@ -1,11 +1,8 @@
 import json
-import os
 import time
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -13,8 +10,6 @@ from scipy.ndimage import gaussian_filter
 
 from cellml.data import checks
 from cellml.data.manifest import Manifest
-
-DATA = Path(os.environ.get("CELLML_DATA", Path(__file__).parents[3] / "shared" / "data"))
 
 
 def picture(seed, side=24):
@@ -187,10 +182,8 @@ def test_an_empty_manifest_is_reported_not_refused():
     assert report.to_dict()["images"] == 0
 
 
-def real(name):
-    files = sorted((DATA / name / "images").glob("*/*.png"))
-    if not files:
-        pytest.skip(f"no images of {name} below {DATA}; set CELLML_DATA")
+def real(folder):
+    files = sorted((folder / "images").glob("*/*.png"))
     images = [np.asarray(Image.open(file).convert("RGB")) for file in files]
     codes = {}
     table = pd.DataFrame({"id": [f"{f.parent.name}/{f.name}" for f in files], "label": [f.parent.name for f in files]})
@@ -201,8 +194,8 @@ def real(name):
     return Manifest(table, ("Atypical", "Normal")), images
 
 
-def test_the_known_copies_of_atnorm_br_are_found():
-    report = checks.check(*real("atnorm-br"))
+def test_the_known_copies_of_atnorm_br_are_found(real_data):
+    report = checks.check(*real(real_data / "atnorm-br"))
     assert len(report.identical) >= 26
     torn = only(report, "contradictory labels")
     assert {"Atypical/428.png", "Normal/425.png"} <= set(torn.ids)
@@ -210,8 +203,8 @@ def test_the_known_copies_of_atnorm_br_are_found():
     assert report.similar == []
 
 
-def test_thousands_of_look_alike_images_take_seconds_and_raise_no_false_alarm():
-    manifest, images = real("ami-br")
+def test_thousands_of_look_alike_images_take_seconds_and_raise_no_false_alarm(real_data):
+    manifest, images = real(real_data / "ami-br")
     start = time.process_time()
     report = checks.check(manifest, images)
     assert time.process_time() - start < 10

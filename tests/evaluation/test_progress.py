@@ -30,6 +30,7 @@ def test_the_best_epoch_is_marked_with_its_values():
     assert {"0.250  training", "0.550  validation", "0.900  auroc"} <= set(texts(figure))
     spots = [line for line in figure.axes[0].lines if len(line.get_xdata()) == 1]
     assert [spot.get_xydata().tolist() for spot in spots] == [[[4, 0.25]], [[4, 0.55]]]
+    assert all([4, 4] in [list(line.get_xdata()) for line in ax.lines] for ax in figure.axes)
 
 
 def test_other_metrics_can_be_asked_for():

@@ -73,7 +73,7 @@ def test_the_callers_gradient_mode_does_not_matter(name, around):
     classifier = built("test_efficientnet")
     with around():
         images = noise() + 0.0
-        inside = explain(name, classifier, images, [0, 1])
+        inside = explain(name, classifier, images, torch.tensor([0, 1]))
     np.testing.assert_array_equal(inside.maps, explain(name, classifier, noise(), [0, 1]).maps)
 
 
@@ -102,7 +102,7 @@ def test_user_errors_name_the_remedy():
         explain("gradcm", classifier, images, [0, 0])
     with pytest.raises(UserError, match="did you mean 'stride'"):
         explain("occlusion", classifier, images, [0, 0], strid=0.5)
-    with pytest.raises(UserError, match="3 channels.*got \\(2, 1, 64, 64\\)"):
+    with pytest.raises(UserError, match=r"3 channels.*got \(2, 1, 64, 64\)"):
         explain("gradcam", classifier, images[:, :1], [0, 0])
     with pytest.raises(UserError, match="at least one image"):
         explain("gradcam", classifier, images[:0], [])

@@ -76,6 +76,7 @@ def test_no_more_than_asked():
     assert sum(text.startswith("P(") for text in texts(sheet(40, most=6))) == 6
 
 
+@pytest.mark.filterwarnings("ignore:Glyph")
 def test_names_of_any_kind_are_drawn_as_they_stand():
     name = "S & <b>$G_2$</b> 前期" * 4
     figure = sheet(2, true=(name,), explained=name, ids=["a$b" * 30, "$x$"])

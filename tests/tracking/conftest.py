@@ -10,6 +10,7 @@ from cellml.models import classifier as classifiers
 from cellml.models.classifier import Classifier, Spec
 from cellml.tracking import runs
 
+torch.set_num_threads(1)  # tiny networks: more threads only wait for each other
 FROM_OUTSIDE = ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI")
 
 

@@ -127,12 +127,14 @@ def test_weights_behind_a_model(filled, make_classifier):
     assert all(classifiers.torch.equal(value, state[key]) for key, value in make_classifier().state_dict().items())
 
 
-def test_weights_of_a_model_from_elsewhere(filled):
+def test_weights_of_a_model_from_elsewhere(filled, tmp_path):
     client = MlflowClient()
     client.create_registered_model("foreign")
-    client.create_model_version("foreign", "models:/" + filled[1].removeprefix("models:/"), run_id=None)
-    with pytest.raises(UserError, match="weights/"):
-        registry.weights_folder("models:/foreign/1")
+    client.create_model_version("foreign", str(tmp_path), run_id=client.create_run("0").info.run_id)
+    client.create_model_version("foreign", str(tmp_path))
+    for version in (1, 2):
+        with pytest.raises(UserError, match="weights/"):
+            registry.weights_folder(f"models:/foreign/{version}")
 
 
 def test_descriptions(filled):

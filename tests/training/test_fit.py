@@ -247,6 +247,22 @@ def test_an_interrupt_comes_out_as_one_and_the_next_still_works(tiny):
     assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == handlers
 
 
+def test_what_a_sigterm_handler_raises_comes_out_as_it_was(tiny):
+    class Terminated(KeyboardInterrupt):
+        pass
+
+    def stop(number, frame):
+        raise Terminated("SIGTERM")
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        with pytest.raises(Terminated, match="SIGTERM"):
+            run(tiny, on_epoch=lambda *_: signal.raise_signal(signal.SIGTERM))
+        assert signal.getsignal(signal.SIGTERM) is stop
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def test_it_runs_in_another_thread(tiny):
     found = []
     worker = threading.Thread(target=lambda: found.append(run(tiny, epochs=1)))

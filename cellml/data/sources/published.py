@@ -54,7 +54,9 @@ def _from_table(
     keys = _keys(frame, split.match, where)
     known = _keys(second, split.match, split.table)
     if not set(keys) & set(known):
-        raise UserError(f"Expected rows of {where} in {split.table}, none agrees on {split.match}; correct data.split.match")
+        raise UserError(
+            f"Expected rows of {where} in {split.table}, none agrees on {split.match}; correct data.split.match"
+        )
     present, absent = split_names([split.present, split.absent], "data.split")
     if split.column is None:
         listed = set(known)

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from cellml.config import Data
-from cellml.data import cache, nuclei, simulate
+from cellml.data import cache, micrograph, nuclei, simulate
 from cellml.data.problems import Rows
 from cellml.data.sources.base import SOURCES
 from cellml.data.sources.table import table
@@ -39,7 +39,7 @@ def simulated(
     if data.path:
         raise UserError(f"Expected no data.path with data.source: simulated, which makes its images, got {data.path!r}")
     options = {"count": count, "seed": seed, "size": size, "slides": slides, "shares": shares, "difficulty": difficulty}
-    code = inspect.getsource(simulate) + inspect.getsource(nuclei)
+    code = "".join(inspect.getsource(module) for module in (simulate, nuclei, micrograph))
     key = hashlib.blake2b(json.dumps([options, code], default=dict).encode(), digest_size=16).hexdigest()
     folder = cache_dir / "simulated" / key
     if not folder.exists():

@@ -1,0 +1,118 @@
+import subprocess
+import sys
+
+import pytest
+from click.testing import CliRunner
+
+from cellml import cli
+
+
+def test_help_imports_nothing_heavy():
+    code = (
+        "import sys; from cellml.cli import cli; cli(['sweep', '--help'], standalone_mode=False); "
+        "print(sorted({'torch', 'mlflow', 'pandas', 'numpy', 'optuna', 'pydantic', 'matplotlib'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+    assert "Search over backbones" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("what", "member"),
+    [
+        ("strategies", "balanced"),
+        ("losses", "focal"),
+        ("backbones", "torchvision/resnet18"),
+        ("explainers", "gradcam"),
+        ("metrics", "balanced_accuracy"),
+        ("sources", "voc"),
+    ],
+)
+def test_list_prints_a_name_a_line_with_a_description(what, member):
+    done = CliRunner().invoke(cli.cli, ["list", what])
+    assert done.exit_code == 0
+    lines = {line.split()[0]: line.split(maxsplit=1)[1] for line in done.output.splitlines()}
+    assert member in lines
+    assert all(lines.values())
+
+
+@pytest.fixture
+def run(monkeypatch, capsys):
+    def run(*words):
+        monkeypatch.setattr(sys, "argv", ["cellml", *words])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        return ended.value.code, capsys.readouterr().err.strip()
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["train", "--experiment", "absent.yaml"], "absent.yaml"),
+        (["train"], "--experiment"),
+        (["trian"], "trian"),
+        (["list", "loses"], "did you mean 'losses'?"),
+    ],
+)
+def test_a_mistake_is_one_line_and_status_2(run, words, said):
+    status, message = run(*words)
+    assert status == 2
+    assert message.startswith("error: ")
+    assert "\n" not in message
+    assert said in message
+
+
+def given(monkeypatch, tmp_path, *words):
+    from cellml import commands
+
+    seen = {}
+    monkeypatch.setattr(commands, "sweep", lambda experiment, storage: seen.update(e=experiment, storage=storage))
+    (tmp_path / "x.yaml").write_text("name: x\n")
+    cli.cli(["sweep", "--experiment", str(tmp_path / "x.yaml"), *words], standalone_mode=False)
+    return seen["e"], seen["storage"]
+
+
+def test_options_and_dotted_overrides_reach_the_experiment(monkeypatch, tmp_path):
+    words = [
+        "--data",
+        "D",
+        "--trials",
+        "7",
+        "--workers",
+        "2",
+        "--timeout",
+        "60",
+        "--train.lr",
+        "0.5",
+        "--input.crop=80",
+    ]
+    experiment, storage = given(monkeypatch, tmp_path, *words, "--storage", "sqlite:///o.db")
+    assert (experiment.data.path, experiment.sweep.trials, experiment.sweep.workers) == ("D", 7, 2)
+    assert (experiment.sweep.timeout, experiment.train.lr, experiment.input.crop) == (60, 0.5, 80)
+    assert storage == "sqlite:///o.db"
+
+
+def test_empty_values_as_mlflow_run_passes_them_change_nothing(monkeypatch, tmp_path):
+    plain, _ = given(monkeypatch, tmp_path)
+    empty, storage = given(monkeypatch, tmp_path, "--data", "", "--trials", "", "--workers", "", "--storage", "")
+    assert (empty, storage) == (plain, "")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--train.lrr", "1"], "did you mean 'train.lr'"),
+        (["--train.lr"], "a value after '--train.lr'"),
+        (["stray"], "--KEY VALUE"),
+        (["--trials", "-3"], "sweep.trials"),
+        (["--trials", "2.5"], "sweep.trials"),
+        (["--train.lr", "[1"], "train.lr"),
+    ],
+)
+def test_wrong_overrides_are_refused(run, tmp_path, words, said):
+    (tmp_path / "x.yaml").write_text("name: x\n")
+    status, message = run("sweep", "--experiment", str(tmp_path / "x.yaml"), *words)
+    assert (status, "\n" in message) == (2, False)
+    assert said in message
