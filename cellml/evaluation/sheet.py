@@ -42,10 +42,13 @@ def mistakes(
         return style.note(f"No mistakes: every image was classified right (n = {len(known):,}).")
     wrong = int((known.predicted != known.targets).sum())
     rows = -(-len(chosen) // _COLUMNS)
-    figure = style.figure(height=0.5 + 2.25 * rows)
+    figure = style.figure(height=0.5 + 2.2 * rows)
     axes = figure.subplots(rows, _COLUMNS, squeeze=False).ravel()
-    names, ids = style.names(known.classes, 15), style.names(known.ids[chosen], 28)
+    names, ids = style.names(known.classes, 15), style.names([_stem(i) for i in known.ids[chosen]], 22)
     for ax in axes:
+        ax.set(xticks=[], yticks=[])
+        ax.spines[:].set_visible(False)
+    for ax in axes[len(chosen) :]:
         ax.axis("off")
     for ax, row, image, label in zip(axes, chosen, images(known.ids[chosen]), ids, strict=False):
         ax.imshow(image, interpolation="nearest" if max(image.shape[:2]) < 160 else "antialiased")
@@ -56,6 +59,11 @@ def mistakes(
         ax.set(ylim=((height + side) / 2 - 0.5, (height - side) / 2 - 0.5))
         text = f"true: {true}\nsaid: {said}\np = {known.probabilities[row].max():.3f}"
         ax.set_title(text, fontsize=8.5, loc="left", pad=3)
-        ax.text(0, -0.03, label, transform=ax.transAxes, va="top", fontsize=7.5, color=style.MUTED)
+        ax.set_xlabel(label, fontsize=7, color=style.MUTED, loc="left", labelpad=2)
     figure.suptitle(f"The {len(chosen)} most confident of {wrong:,} mistakes in {len(known):,} images", fontsize=11)
     return figure
+
+
+def _stem(name: object) -> str:
+    """The part of an id that tells one image from the next in the same folder."""
+    return str(name).rpartition("/")[2].rpartition(".")[0] or str(name)

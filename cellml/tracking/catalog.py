@@ -15,6 +15,7 @@ from cellml.tracking.names import model_name
 
 CHAMPION = "champion"
 EXPERIMENT, BACKBONE, STRATEGY = "cellml.experiment", "cellml.backbone", "cellml.strategy"
+PAGE = 100
 
 
 @dataclass(frozen=True)
@@ -148,7 +149,7 @@ def _of_backbones(experiment_name: str) -> Iterator[RegisteredModel]:
 def _models(condition: str | None) -> Iterator[RegisteredModel]:
     token = None
     while True:
-        page = MlflowClient().search_registered_models(condition, 100, ["name ASC"], token)
+        page = MlflowClient().search_registered_models(condition, PAGE, ["name ASC"], token)
         yield from page
         token = page.token
         if not token:
@@ -159,7 +160,7 @@ def _versions(model: RegisteredModel) -> list[Entry]:
     found: list[ModelVersion] = []
     token = None
     while True:
-        page = MlflowClient().search_model_versions(f"name = '{model.name}'", 1000, ["version_number ASC"], token)
+        page = MlflowClient().search_model_versions(f"name = '{model.name}'", PAGE, ["version_number ASC"], token)
         found += page
         token = page.token
         if not token:

@@ -92,10 +92,12 @@ def _reason(error: BaseException) -> str:
 
 @contextmanager
 def _sigterm_raises() -> Iterator[None]:
-    if threading.current_thread() is not threading.main_thread():
+    """In the outermost block of the main thread, the first SIGTERM raises and later ones let the runs be closed."""
+    before = signal.getsignal(signal.SIGTERM)
+    if threading.current_thread() is not threading.main_thread() or before in (_raise, _ignore):
         yield
         return
-    before = signal.signal(signal.SIGTERM, _raise)
+    signal.signal(signal.SIGTERM, _raise)
     try:
         yield
     finally:
@@ -103,4 +105,9 @@ def _sigterm_raises() -> Iterator[None]:
 
 
 def _raise(number: int, frame: FrameType | None) -> None:
+    signal.signal(signal.SIGTERM, _ignore)
     raise Terminated(f"signal {number}")
+
+
+def _ignore(number: int, frame: FrameType | None) -> None:
+    """A second SIGTERM changes nothing."""

@@ -3,6 +3,7 @@
 import json
 import tempfile
 import time
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -139,9 +140,10 @@ class Run:
             source: folder or address of the images.
         """
         table = manifest.table[["id", "label", "group", "split"]].astype(object)
-        entity = from_pandas(
-            table, source=source or "", targets="label", name=name, digest=manifest.digest
-        )._to_mlflow_entity()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # MLflow warns of its own two classes for a local folder
+            dataset = from_pandas(table, source=source or "", targets="label", name=name, digest=manifest.digest)
+        entity = dataset._to_mlflow_entity()
         tags = [InputTag(MLFLOW_DATASET_CONTEXT, context)]
         MlflowClient().log_inputs(self.id, datasets=[DatasetInput(entity, tags)])
 

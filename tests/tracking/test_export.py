@@ -1,4 +1,6 @@
 import json
+import shutil
+from pathlib import Path
 
 import mlflow.pyfunc
 import numpy as np
@@ -6,6 +8,7 @@ import pytest
 import torch
 from mlflow import MlflowClient
 
+from cellml.config import Experiment
 from cellml.models import classifier as classifiers
 from cellml.tracking import export, runs
 
@@ -44,66 +47,77 @@ def test_the_program_is_the_model(run, make_classifier, make_images, monkeypatch
         close_to(program, classifier, make_images((*shape, channels), dtype, seed=1))
 
 
-def test_what_is_stored_beside_the_program(run, make_classifier, make_images):
-    classifier = make_classifier(digest="d" * 32, strategy="balanced", thresholds={"CD4+": 0.25})
-    run.metrics({"val/f1_macro": 0.25}, step=0)
-    run.metrics({"val/f1_macro": 0.5, "train/loss": 1.0}, step=1)
-    example = make_images((3, 200, 80, 3))
-    uri = export.log_classifier(run, classifier, example, {"experiment": "cells", "score": np.float64(0.5)})
-    program = export.load_program(uri)
+@pytest.fixture(scope="module")
+def exported(empty_database, tmp_path_factory, make_classifier, make_images):
+    """A run, the classifier in training mode that was exported from it, and the model's URI."""
+    folder = tmp_path_factory.mktemp("exported")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder}/mlflow.db")
+        shutil.copy(empty_database, folder / "mlflow.db")
+        classifier = make_classifier(digest="d" * 32, strategy="balanced", thresholds={"CD4+": 0.25}).train()
+        with runs.parent("train", Experiment(name="cells")) as run:
+            run.metrics({"val/f1_macro": 0.25}, step=0)
+            run.metrics({"val/f1_macro": 0.5, "train/loss": 1.0}, step=1)
+            metadata = {"experiment": "cells", "score": np.float64(0.5)}
+            uri = export.log_classifier(run, classifier, make_images((3, 200, 80, 3)), metadata)
+        yield run, classifier, uri
+
+
+def test_metadata_comes_back(exported):
+    program = export.load_program(exported[2])
     metadata = program.metadata.metadata
     assert metadata["classes"] == ["CD4+", "other", "é"]
     assert (metadata["dtype"], metadata["channels"], metadata["size"]) == ("uint8", 3, 32)
     assert (metadata["digest"], metadata["strategy"], metadata["score"]) == ("d" * 32, "balanced", 0.5)
     assert (metadata["low"], metadata["high"]) == ([0.0] * 3, [255.0] * 3)
     assert metadata["thresholds"] == {"CD4+": 0.25}
-    client = MlflowClient()
-    logged = client.get_logged_model(uri.removeprefix("models:/"))
-    assert logged.experiment_id == run.experiment_id
-    assert logged.source_run_id == run.id
-    assert logged.status == "READY"
-    assert logged.params["model.backbone"] == "test_resnet"
-    assert {m.key: m.value for m in logged.metrics} == {"val/f1_macro": 0.5}
-    assert len(client.get_metric_history(run.id, "val/f1_macro")) == 2
-    assert [out.model_id for out in client.get_run(run.id).outputs.model_outputs] == [logged.model_id]
-    stored = client.list_logged_model_artifacts(logged.model_id)
-    assert sum(item.file_size or 0 for item in stored) < 1_000_000
-    folder = mlflow.artifacts.download_artifacts(uri)
-    with open(f"{folder}/requirements.txt") as lines:
-        assert [line.split("==")[0] for line in lines.read().split()] == ["mlflow", "torch"]
     inputs = json.loads(program.metadata.signature.to_dict()["inputs"])
     assert inputs[0]["tensor-spec"] == {"dtype": "uint8", "shape": [-1, -1, -1, 3]}
 
 
-def test_the_eager_model_is_rebuilt_from_the_runs_weights(run, make_classifier, make_images):
-    classifier = make_classifier()
-    export.log_classifier(run, classifier, make_images((2, 40, 40, 3)))
+def test_the_logged_model_belongs_to_its_run(exported):
+    run, _, uri = exported
+    client = MlflowClient()
+    logged = client.get_logged_model(uri.removeprefix("models:/"))
+    assert (logged.experiment_id, logged.source_run_id, logged.status) == (run.experiment_id, run.id, "READY")
+    assert logged.params["train.lr"] == "0.001"
+    assert {m.key: m.value for m in logged.metrics} == {"val/f1_macro": 0.5}
+    assert len(client.get_metric_history(run.id, "val/f1_macro")) == 2
+    assert [out.model_id for out in client.get_run(run.id).outputs.model_outputs] == [logged.model_id]
+
+
+def test_a_consumer_needs_mlflow_and_torch_and_no_large_example(exported):
+    folder = Path(mlflow.artifacts.download_artifacts(exported[2]))
+    lines = (folder / "requirements.txt").read_text().split()
+    assert [line.split("==")[0] for line in lines] == ["mlflow", "torch"]
+    assert sum(path.stat().st_size for path in folder.glob("*.json")) < 200_000
+
+
+def test_the_eager_model_is_rebuilt_from_the_runs_weights(exported, make_images):
+    run, classifier, _ = exported
     assert set(run.artifact_names("weights")) == {"weights/weights.safetensors", "weights/model.json"}
     again = classifiers.load(run.download("weights"))
-    images = torch.from_numpy(make_images((3, 40, 40, 3), seed=2))
-    with torch.no_grad():
-        torch.testing.assert_close(again(images), classifier(images))
+    assert again.spec == classifier.spec
+    saved = classifier.state_dict()
+    assert all(torch.equal(saved[key], value) for key, value in again.state_dict().items())
+
+
+def test_exporting_leaves_the_classifier_alone(exported, make_classifier):
+    assert exported[1].training
+    before = make_classifier().state_dict()
+    assert all(torch.equal(before[key], value) for key, value in exported[1].state_dict().items())
+
+
+def test_a_machine_with_a_gpu_loads_it_on_the_cpu(exported, make_classifier, make_images, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    close_to(mlflow.pyfunc.load_model(exported[2]), make_classifier(), make_images((3, 40, 40, 3)))
 
 
 def test_weights_of_a_trial_are_not_written_again(run, make_classifier, make_images):
     export.log_weights(run, make_classifier(strategy="first"))
     export.log_classifier(run, make_classifier(strategy="second"), make_images((2, 40, 40, 3)))
     assert classifiers.load(run.download("weights")).spec.strategy == "first"
-
-
-def test_exporting_leaves_the_classifier_alone(run, make_classifier, make_images):
-    classifier = make_classifier().train()
-    before = {key: value.clone() for key, value in classifier.state_dict().items()}
-    export.log_classifier(run, classifier, make_images((2, 40, 40, 3)))
-    assert classifier.training
-    assert all(torch.equal(before[key], value) for key, value in classifier.state_dict().items())
-
-
-def test_a_machine_with_a_gpu_loads_it_on_the_cpu(run, make_classifier, make_images, monkeypatch):
-    classifier = make_classifier()
-    uri = export.log_classifier(run, classifier, make_images((2, 40, 40, 3)))
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    close_to(mlflow.pyfunc.load_model(uri), classifier, make_images((3, 40, 40, 3)))
 
 
 class Wrapped(torch.nn.Module):

@@ -7,7 +7,7 @@ from mlflow import MlflowClient
 from cellml.config import Experiment
 from cellml.errors import UserError
 from cellml.models import classifier as classifiers
-from cellml.tracking import export, registry, runs
+from cellml.tracking import catalog, export, registry, runs
 from cellml.tracking.names import model_name
 
 CELLS = [("test_resnet", "none"), ("test_resnet", "balanced"), ("torchvision/x", "none"), ("torchvision/x", "none")]
@@ -70,14 +70,15 @@ def test_one_logged_model_under_several_names_is_stored_once(filled):
     assert len(MlflowClient().search_logged_models([run.experiment_id])) == 1
 
 
-def test_all_pages_are_read(filled, make_images):
+def test_all_pages_are_read(filled, monkeypatch):
     _, uri = filled
-    client = MlflowClient()
-    for number in range(105):
-        client.create_registered_model(model_name("many", f"b{number:03}"))
-    for number in (0, 104):
-        registry.register(uri, model_name("many", f"b{number:03}"), {registry.EXPERIMENT: "many"}, alias="champion")
-    assert [e.name for e in registry.entries("many", "champions")] == ["many.b000", "many.b104"]
+    monkeypatch.setattr(catalog, "PAGE", 2)
+    for backbone in "abcde":
+        registry.register(uri, model_name("many", backbone), {registry.EXPERIMENT: "many"}, alias="champion")
+    for _ in range(3):
+        registry.register(uri, model_name("many", "e"), {registry.EXPERIMENT: "many"})
+    assert [e.name for e in registry.entries("many", "champions")] == [f"many.{backbone}" for backbone in "abcde"]
+    assert [(e.name, e.version) for e in registry.entries("many", "all")][4:] == [("many.e", v) for v in "1234"]
 
 
 @pytest.mark.parametrize(

@@ -203,6 +203,29 @@ def test_the_handler_of_sigterm_is_given_back(store, experiment):
     assert signal.getsignal(signal.SIGTERM) is before
 
 
+def test_a_second_sigterm_does_not_keep_a_run_open(store, experiment, monkeypatch):
+    real = MlflowClient.set_terminated
+
+    def interrupted(*args):
+        os.kill(os.getpid(), signal.SIGTERM)
+        real(*args)
+
+    monkeypatch.setattr(MlflowClient, "set_terminated", interrupted)
+
+    def work():
+        with runs.parent("sweep", experiment) as above, runs.child(above, "t"):
+            ids.append(above.id)
+            os.kill(os.getpid(), signal.SIGTERM)
+            raise AssertionError("SIGTERM did not raise")
+
+    ids: list[str] = []
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(runs.Terminated):
+        work()
+    assert [runs.status(ids[0]), *(r.status for r in runs.children(Run(ids[0], "1")))] == ["KILLED", "KILLED"]
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
 def test_a_study_goes_on_under_a_new_parent(store, experiment, monkeypatch):
     monkeypatch.setattr(runs, "PAGE", 2)
     tags = {"cellml.study": "it's mine"}
