@@ -33,7 +33,7 @@ from cellml.tracking.run import Run
 WEIGHTS = "weights"
 NO_PICKLE = {"MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false"}
 TOLERANCE = 1e-4  # largest difference of a probability between the program and the eager model
-EXAMPLE = 64  # side in pixels of the stored example, at most
+EXAMPLE = 32  # side in pixels of the stored example, at most
 
 
 class ExportError(UserError):
