@@ -69,9 +69,10 @@ def _sweep_options(function: Callable[..., Any]) -> Callable[..., Any]:
 @_sweep_options
 def main_(context: click.Context, experiment: str, data: str, storage: str, **budget: str) -> None:
     """Sweep, register and compare in one run."""
+    loaded = _experiment(context, experiment, data, budget)
     from cellml import commands
 
-    commands.main(_experiment(context, experiment, data, budget), storage)
+    commands.main(loaded, storage)
 
 
 @cli.command(context_settings=OVERRIDES)
@@ -79,18 +80,20 @@ def main_(context: click.Context, experiment: str, data: str, storage: str, **bu
 @_sweep_options
 def sweep(context: click.Context, experiment: str, data: str, storage: str, **budget: str) -> None:
     """Search over backbones, sampling strategies and hyper-parameters; register the best."""
+    loaded = _experiment(context, experiment, data, budget)
     from cellml import commands
 
-    commands.sweep(_experiment(context, experiment, data, budget), storage)
+    commands.sweep(loaded, storage)
 
 
 @cli.command(context_settings=OVERRIDES)
 @_command
 def train(context: click.Context, experiment: str, data: str) -> None:
     """Fit, evaluate and register one model."""
+    loaded = _experiment(context, experiment, data)
     from cellml import commands
 
-    commands.train(_experiment(context, experiment, data))
+    commands.train(loaded)
 
 
 @cli.command(context_settings=OVERRIDES)
@@ -98,9 +101,10 @@ def train(context: click.Context, experiment: str, data: str) -> None:
 @click.option("--entries", default="", help="champions, cells, all, or models:/ URIs separated by commas.")
 def compare(context: click.Context, experiment: str, data: str, entries: str) -> None:
     """Rank registered models on one pinned test set."""
+    loaded = _experiment(context, experiment, data, {"compare.entries": entries})
     from cellml import commands
 
-    commands.compare(_experiment(context, experiment, data, {"compare.entries": entries}))
+    commands.compare(loaded)
 
 
 @cli.command(context_settings=OVERRIDES)
@@ -134,9 +138,10 @@ def predict(model: str, images: str, out: str) -> None:
 @_command
 def data(context: click.Context, experiment: str, data: str) -> None:
     """Check a data set: counts, duplicates, leaks between splits, a contact sheet a class."""
+    loaded = _experiment(context, experiment, data)
     from cellml import commands
 
-    commands.data(_experiment(context, experiment, data))
+    commands.data(loaded)
 
 
 @cli.command("list")

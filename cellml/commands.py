@@ -1,5 +1,6 @@
 """What each entry point does: load, run, print. The command line calls these, and so may other code."""
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +26,7 @@ from cellml.tracking import environment, names, registry, runs
 from cellml.tracking.run import Run
 from cellml.training.predict import predict as predict_split
 
-console = Console(highlight=False, soft_wrap=True)
+console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 140)
 BATCH = 64  # images of one shape that `predict` gives the model at once
 
 

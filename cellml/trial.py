@@ -20,7 +20,7 @@ from cellml.explain.base import EXPLAINERS
 from cellml.models import backbones as networks
 from cellml.models import classifier as models
 from cellml.sampling.strategies import STRATEGIES
-from cellml.tracking import names
+from cellml.tracking import names, registry
 from cellml.tracking.run import Run
 from cellml.training import fit as training
 from cellml.training import losses
@@ -79,7 +79,7 @@ def run(
         experiment: what to do.
         dataset: prepared data.
         tracked: the run that receives metrics and artifacts.
-        splits: which splits to predict and log, `val` among them; a trial of a sweep never looks at the test rows.
+        splits: which splits to log, `val` among them; a trial of a sweep never looks at the test rows.
         on_epoch: called with the epoch and its record; may raise to stop the trial.
         progress: show a bar.
 
@@ -100,9 +100,14 @@ def run(
         validation=manifest.split("val"),
         on_epoch=epoch_done,
         progress=progress,
+        pretrained=starting_point(experiment),
     )
-    device = experiment.train.device
-    predictions = {name: predict(fitted.classifier, dataset, manifest.split(name), device=device) for name in splits}
+    assert fitted.validation is not None
+    predictions = {"val": fitted.validation}
+    for name in splits:
+        if name != "val":
+            rows = manifest.split(name)
+            predictions[name] = predict(fitted.classifier, dataset, rows, device=experiment.train.device)
     tracked.metrics({"fit_seconds": fitted.seconds, "best_epoch": fitted.best_epoch})
     with tracked.artifacts() as folder:
         models.save(fitted.classifier, folder / "weights")
@@ -117,6 +122,16 @@ def run(
         rows = manifest.split(shown)
         heatmaps.log(fitted.classifier, dataset, rows, predictions[shown], tracked, experiment.explain)
     return Outcome(fitted, predictions, metrics.value(experiment.train.monitor, predictions["val"]))
+
+
+def starting_point(experiment: Experiment) -> models.Classifier | None:
+    """The registered model that `model.weights` names, or None where it names none.
+
+    Raises:
+        UserError: no such model, or one without `weights/`.
+    """
+    weights = experiment.model.weights
+    return models.load(registry.weights_folder(weights)) if weights.startswith("models:/") else None
 
 
 def log_predictions(dataset: Dataset, tracked: Run, predictions: dict[str, Predictions]) -> None:

@@ -13,7 +13,7 @@ from scipy.special import expit
 
 Field = npt.NDArray[np.floating[Any]]  # (N, H, W) or, for parameters of a cell, (N, 1, 1)
 
-SHARES = {"interphase": 0.5, "prophase": 0.2, "metaphase": 0.15, "telophase": 0.09, "anaphase": 0.06}
+SHARES = {"interphase": 0.5, "prophase": 0.2, "metaphase": 0.15, "anaphase": 0.06, "telophase": 0.09}
 STAGES = tuple(SHARES)
 
 

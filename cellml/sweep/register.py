@@ -8,6 +8,7 @@ import numpy as np
 import optuna
 from optuna.trial import FrozenTrial
 
+from cellml import trial as trials
 from cellml.config import Experiment
 from cellml.data.prepare import Dataset
 from cellml.errors import UserError
@@ -107,6 +108,7 @@ def refit(experiment: Experiment, dataset: Dataset, tracked: Run, progress: bool
         validation=None,
         on_epoch=lambda epoch, record: tracked.metrics(record, step=epoch),
         progress=progress,
+        pretrained=trials.starting_point(experiment),
     )
     export.log_weights(tracked, fitted.classifier)
     return fitted

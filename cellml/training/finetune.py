@@ -49,7 +49,8 @@ def with_margin(job: Job) -> npt.NDArray:
 
 def build(job: Job, spec: Spec) -> Classifier:
     """A classifier with its starting weights: the job's own tensors, or what `model.weights` says."""
-    return classifier.build(spec, job.experiment.model.weights if job.pretrained is None else job.pretrained)
+    weights = job.experiment.model.weights if job.pretrained is None else job.pretrained.net.state_dict()
+    return classifier.build(spec, weights)
 
 
 def _central(pixels: npt.NDArray, size: int) -> npt.NDArray:

@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
 
 from cellml.config import Experiment
 from cellml.data.manifest import Manifest
@@ -58,7 +57,7 @@ def fit(
     on_epoch: OnEpoch | None = None,
     progress: bool = True,
     epochs: int | None = None,
-    pretrained: dict[str, Tensor] | None = None,
+    pretrained: Classifier | None = None,
 ) -> Fit:
     """Train a classifier; the same seed gives the same result on a CPU with the same number of threads.
 
@@ -70,7 +69,7 @@ def fit(
         on_epoch: called with the epoch (from 1) and its record; what it raises comes out of here.
         progress: show a bar.
         epochs: instead of `train.epochs`.
-        pretrained: tensors to start from instead of `model.weights`.
+        pretrained: a classifier to start from instead of `model.weights`; its scaling of pixel values is kept.
 
     Raises:
         UserError: settings that do not fit the data or this machine.

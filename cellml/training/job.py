@@ -32,7 +32,7 @@ class Job:
         sample: which of the training rows, how often, with which weight.
         device: to compute on.
         epochs: at most.
-        pretrained: tensors to start from instead of `model.weights`, or None.
+        pretrained: a classifier to start from instead of `model.weights`, or None.
         on_epoch: called with the epoch (from 1) and its record, or None.
         progress: show a bar.
     """
@@ -44,7 +44,7 @@ class Job:
     sample: Sample
     device: torch.device
     epochs: int
-    pretrained: dict[str, Tensor] | None
+    pretrained: Classifier | None
     on_epoch: OnEpoch | None
     progress: bool
 
@@ -91,8 +91,12 @@ def describe(job: Job, pixels: npt.NDArray) -> Spec:
     """
     model, channels = job.experiment.model, pixels.shape[-1]
     found = arrays.scale(pixels)
-    known = None if job.pretrained is not None else backbones.normalisation(model.backbone, model.weights, channels)
-    mean, std = known or (found.mean, found.std)
+    low, high, mean, std = found.low, found.high, found.mean, found.std
+    if job.pretrained is not None and job.pretrained.spec.channels == channels:
+        source = job.pretrained.spec
+        low, high, mean, std = source.low, source.high, source.mean, source.std
+    elif job.pretrained is None:
+        mean, std = backbones.normalisation(model.backbone, model.weights, channels) or (mean, std)
     return Spec(
         backbone=model.backbone,
         classes=job.train.classes,
@@ -100,8 +104,8 @@ def describe(job: Job, pixels: npt.NDArray) -> Spec:
         dtype="uint8" if pixels.dtype == np.uint8 else "uint16",
         size=job.experiment.input.size,
         crop=job.experiment.input.crop,
-        low=found.low,
-        high=found.high,
+        low=low,
+        high=high,
         mean=mean,
         std=std,
         options=dict(model.options),

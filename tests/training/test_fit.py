@@ -5,6 +5,7 @@ import os
 import signal
 import threading
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import psutil
@@ -156,9 +157,12 @@ def test_soft_labels_are_the_targets(tiny):
     assert entropy - 1e-6 <= min(r["train/loss"] for r in done.history) < entropy + 0.1
 
 
-def test_training_goes_on_from_given_tensors(tiny, learnt):
-    state = learnt.classifier.net.state_dict()
-    done = run(tiny, epochs=1, pretrained=state, **{"train.lr": 1e-9})
+def test_training_goes_on_from_a_classifier_with_its_scaling(tiny, learnt):
+    spec = replace(learnt.classifier.spec, mean=(0.4, 0.5, 0.6), std=(0.3, 0.3, 0.3))
+    source = Classifier(spec, learnt.classifier.net)
+    assert run(tiny, epochs=1, pretrained=source).classifier.spec.mean == (0.4, 0.5, 0.6)
+    source = learnt.classifier
+    done = run(tiny, epochs=1, pretrained=source, **{"train.lr": 1e-9})
     assert done.history[0]["train/loss"] < 0.5 * np.log(3)
 
 
