@@ -36,7 +36,7 @@ CROP, BATCH = 80, 32
 LR, WEIGHT_DECAY = 2e-3, 0.05
 MIXUP, SMOOTHING, DROPOUT = 0.3, 0.05, 0.2
 SCALE, SHIFT = 0.15, 0.06
-BRIGHTNESS, CONTRAST, COLOR = 0.15, 0.2, 0.1
+BRIGHTNESS, CONTRAST, COLOR = 0.15, 0.2, 0.15
 
 
 def read(folder):
@@ -61,7 +61,7 @@ def between(limit, *shape):
 
 
 def augment(images, size):
-    """Each image turned, flipped, scaled, shifted and recoloured in its own way, the crop taken out of the whole patch."""
+    """Each image turned, flipped, scaled, shifted, recoloured in its own way; the crop comes out of the whole patch."""
     n, _, side, _ = images.shape
     angle, zoom = between(math.pi, n), CROP / side / (1 + between(SCALE, n))
     mirror = (torch.rand(n) < 0.5) * 2.0 - 1

@@ -89,7 +89,9 @@ def _log(
                 ids=[str(i) for i in predictions.ids[index]],
                 title=" · ".join(filter(None, [attribution.method, attribution.layer])),
             )
-            sheet.savefig(target / f"{names.slug(name)}.png")
+            path = target / f"{names.slug(name)}.png"
+            sheet.savefig(path)
+            tracked.image(path, f"{method} {k} {name}")
             done.append(attribution)
         if done:
             ids = np.concatenate([predictions.ids[index] for index in chosen.values() if len(index)])

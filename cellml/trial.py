@@ -27,6 +27,7 @@ from cellml.training import losses
 from cellml.training.predict import predict
 
 OnEpoch = Callable[[int, dict[str, float]], None]
+COMPARED = ("confusion", "mistakes")  # figures that the UI shows side by side for several runs
 BASELINE = ("accuracy", "balanced_accuracy", "f1_macro", "log_loss")
 
 
@@ -147,7 +148,10 @@ def log_predictions(dataset: Dataset, tracked: Run, predictions: dict[str, Predi
             record |= {f"{split}/majority_{name}": baseline[name] for name in BASELINE}
             predicted.save(folder / "predictions" / f"{split}.parquet")
             for name, figure in _figures(dataset, manifest.split(split), predicted).items():
-                figure.savefig(folder / "figures" / f"{split}_{name}.png")
+                path = folder / "figures" / f"{split}_{name}.png"
+                figure.savefig(path)
+                if name in COMPARED:
+                    tracked.image(path, f"{split}_{name}")
     tracked.metrics(_keyed(record))
 
 

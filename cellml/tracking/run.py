@@ -1,6 +1,7 @@
 """One MLflow run: what a trial, a sweep or a comparison writes into it."""
 
 import json
+import re
 import tempfile
 import time
 import warnings
@@ -24,6 +25,7 @@ from mlflow.utils.validation import (
     MAX_PARAMS_TAGS_PER_BATCH,
     MAX_TAG_VAL_LENGTH,
 )
+from PIL import Image
 
 from cellml.data.manifest import Manifest
 from cellml.tracking import environment
@@ -88,6 +90,18 @@ class Run:
         """Store a matplotlib figure as an image; its name's ending gives the format."""
         with self.artifacts() as folder:
             figure.savefig(_place(folder, path), bbox_inches="tight")
+
+    def image(self, path: str | Path, key: str, step: int = 0) -> None:
+        """Log a picture that the UI shows side by side for several runs.
+
+        Args:
+            path: of a PNG file.
+            key: what it shows, the same for every run; characters that MLflow refuses here become `_`.
+            step: the epoch, say.
+        """
+        with Image.open(path) as picture:
+            key = re.sub(r"[^a-zA-Z0-9_\-./ ]", "_", key)
+            MlflowClient().log_image(self.id, picture.convert("RGB"), key=key, step=step)
 
     def text(self, text: str, path: str) -> None:
         """Store a text file."""
