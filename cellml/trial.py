@@ -112,6 +112,7 @@ def run(
     tracked.metrics({"fit_seconds": fitted.seconds, "best_epoch": fitted.best_epoch})
     with tracked.artifacts() as folder:
         models.save(fitted.classifier, folder / "weights")
+        (folder / "config.yaml").write_text(experiment.yaml(), encoding="utf-8")
         (folder / "figures").mkdir()
         curves = figures.learning_curves(fitted.history, best_epoch=fitted.best_epoch)
         curves.savefig(folder / "figures" / "learning_curves.png")

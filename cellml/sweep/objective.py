@@ -16,6 +16,9 @@ from cellml.tracking import runs
 from cellml.tracking.run import Run
 
 
+SHOWN = ("train.lr", "train.epochs", "train.seed", "input.size")  # params of every trial, swept or not
+
+
 class Pruned(Exception):
     """Pruned: no better than the median of the others so far; its run ends FINISHED."""
 
@@ -50,9 +53,12 @@ def run_one(
         raise
 
 
-def parameters(experiment: Experiment) -> dict[str, Any]:
-    """What a child run logs as params: the experiment without its budget and comparison."""
-    return {path: value for path, value in experiment.flat().items() if path.split(".")[0] not in ("sweep", "compare")}
+def parameters(own: Experiment, experiment: Experiment) -> dict[str, Any]:
+    """What a child run logs as params: what tells it from the other trials; its `config.yaml` says the rest."""
+    sweep, flat = experiment.sweep, experiment.flat()
+    swept = {path for axes in (sweep.space, *sweep.per_backbone.values()) for path in axes}
+    shown = {space.BACKBONE, space.STRATEGY, *SHOWN, *swept}
+    return {path: value for path, value in own.flat().items() if path in shown or value != flat[path]}
 
 
 def maximize(experiment: Experiment) -> bool:
@@ -66,7 +72,7 @@ def _run(
     try:
         own = space.suggest(trial, experiment)
         tags = _tags(study, own, trial)
-        with runs.child(parent, _name(own, trial), parameters(own), tags, {Pruned: "FINISHED"}) as child:
+        with runs.child(parent, _name(own, trial), parameters(own, experiment), tags, {Pruned: "FINISHED"}) as child:
             trial.set_user_attr("run_id", child.id)
             outcome = trials.run(own, dataset, child, on_epoch=_reporter(trial, own), progress=progress)
         study.tell(trial, outcome.score)

@@ -141,7 +141,7 @@ def _register_refit(
     tags = _tags(experiment, trial) | {REFIT_OF: source}
     described = {"cellml.kind": "refit", "cellml.study": study.study_name}
     title = f"refit {own.model.backbone} {own.sampling.strategy}"
-    with runs.child(parent, title, objective.parameters(own), tags | described) as tracked:
+    with runs.child(parent, title, objective.parameters(own, experiment), tags | described) as tracked:
         fitted = refit(own, dataset, tracked, progress)
         with tempfile.TemporaryDirectory(prefix="cellml-") as folder:
             validation = _validation(runs.existing(source), folder)
