@@ -15,7 +15,6 @@ from cellml.sweep import study as studies
 from cellml.tracking import runs
 from cellml.tracking.run import Run
 
-
 SHOWN = ("train.lr", "train.epochs", "train.seed", "input.size")  # params of every trial, swept or not
 
 
