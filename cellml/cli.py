@@ -37,13 +37,18 @@ def main() -> None:
     sys.exit(status if isinstance(status, int) else 0)
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    no_args_is_help=False, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]}
+)
 @click.version_option(package_name="cellml")
 def cli() -> None:
     """Classify cell images with tracked experiments: one experiment file in, a ranked benchmark table out.
 
     Any key of the experiment file can be set on the command line by its dotted path: --train.epochs 5
     """
+    context = click.get_current_context()
+    if context.invoked_subcommand is None:
+        raise UserError(f"Expected a command, got none: {', '.join(cli.commands)}; cellml --help says more")
 
 
 def _command(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from rich.console import Console
 from rich.progress import track
 
-from cellml import heatmaps
+from cellml import heatmaps, vision
 from cellml import trial as trials
 from cellml.compare import baselines, collect, formats, report, table
 from cellml.config import Experiment
@@ -109,12 +109,10 @@ def predict(model: str, images: str, out: str) -> None:
     Raises:
         UserError: no images, or images that the model does not take.
     """
-    target = Path(out)
-    if not target.parent.is_dir():
-        raise UserError(f"Expected a folder to write {target.name} into, found none at {target.parent}; create it")
+    target = _writable(Path(out))
     with runs.parent("predict", None, tags={"cellml.model": model}) as tracked:
         predictor = registry.predictor(model)
-        root = store.fetch(images, cache_folder(None))
+        root = store.fetch(images, cache_folder(None), what="images")
         predicted, skipped = _predicted(predictor, root)
         predicted.to_csv(target, index=False)
         tracked.file(target)
@@ -140,8 +138,12 @@ def experiment_of(model: str) -> Experiment:
 
 def _dataset(experiment: Experiment, tracked: Run, contact_sheets: bool = True) -> Dataset:
     dataset = prepare(experiment, progress=True)
-    for line in dataset.report.lines():
+    lines = dataset.report.lines()
+    counts = len(dataset.report.counts)
+    for line in lines if contact_sheets else lines[:counts]:
         _say(line)
+    if not contact_sheets and len(lines) > counts:
+        _say(f"{len(lines) - counts} lines of warnings: the data entry point prints them")
     source = experiment.data.path or ""
     trials.log_dataset(dataset, tracked, experiment.name, source, contact_sheets=contact_sheets)
     return dataset
@@ -202,8 +204,8 @@ def _strips(evaluated: list[collect.Evaluated], dataset: Dataset, test: Manifest
 def _predicted(predictor: registry.Predictor, root: Path) -> tuple[pd.DataFrame, int]:
     paths = files.list_images(root) if root.is_dir() else [root]
     rows: dict[int, list[object]] = {}
-    waiting: dict[tuple[int, ...], list[tuple[int, np.ndarray]]] = {}
-    skipped = 0
+    waiting: dict[tuple[int, ...], list[tuple[int, np.ndarray]]] = {}  # by shape
+    skipped, reason = 0, ""
 
     def flush(batch: list[tuple[int, np.ndarray]]) -> None:
         probabilities = predictor.predict(np.stack([image for _, image in batch]))
@@ -216,9 +218,10 @@ def _predicted(predictor: registry.Predictor, root: Path) -> tuple[pd.DataFrame,
     for place, path in enumerate(track(paths, "predicting", console=Console(stderr=True), transient=True)):
         try:
             image = files.read_image(path)
-        except files.BadImageError as error:
+            predictor.check(image, path.name)
+        except UserError as error:
             _say(f"skipped: {error}")
-            skipped += 1
+            skipped, reason = skipped + 1, str(error)
             continue
         batch = waiting.setdefault(image.shape, [])
         batch.append((place, image))
@@ -228,7 +231,9 @@ def _predicted(predictor: registry.Predictor, root: Path) -> tuple[pd.DataFrame,
         if batch:
             flush(batch)
     if not rows:
-        raise UserError(f"Expected readable images in {root}, found none among {len(paths)} files; see the lines above")
+        raise UserError(
+            f"Expected images that the model takes in {root}, found none among {len(paths)} files: {reason}"
+        )
     columns = ["file", "predicted", *(f"p_{name}" for name in predictor.classes)]
     return pd.DataFrame([rows[place] for place in sorted(rows)], columns=columns), skipped
 
@@ -238,7 +243,20 @@ def _farewell(tracked: Run, model: str | None = None) -> None:
     for line in environment.ui_hint(tracked.experiment_id):
         _say(line)
     if model:
-        _say(f"python -c 'import mlflow; model = mlflow.pyfunc.load_model(\"{model}\")'")
+        # Where torchvision does not fit torch, MLflow's import of lightning needs the remedy of `cellml.vision`.
+        imports = "cellml.vision, mlflow" if vision.define_missing_operators() else "mlflow"
+        _say(f"python -c 'import {imports}; model = mlflow.pyfunc.load_model(\"{model}\")'")
+
+
+def _writable(target: Path) -> Path:
+    if not target.parent.is_dir():
+        raise UserError(f"Expected a folder to write {target.name} into, found none at {target.parent}; create it")
+    try:
+        with target.open("a", encoding="utf-8"):
+            pass
+    except OSError as error:
+        raise UserError(f"Expected a file that can be written at {target}, got: {error.strerror}; change out") from None
+    return target
 
 
 def _say(line: str) -> None:

@@ -223,6 +223,9 @@ class Experiment(Section):
                 if path not in known or section not in ("input", "model", "sampling", "train"):
                     fitting = [k for k in known if k.split(".")[0] in ("input", "model", "sampling", "train")]
                     raise ValueError(f"{where}: {path!r} cannot be swept: {near(path, fitting)}")
+            for path, axis in space.items():
+                for value in axis if isinstance(axis, list) else (axis.low, axis.high):
+                    _try_value(self, where, path, int(value) if isinstance(axis, Range) and axis.integer else value)
         if self.sweep.backbones:
             for backbone in self.sweep.per_backbone:
                 if backbone not in self.sweep.backbones:
@@ -278,7 +281,7 @@ def load(path: str | Path) -> Experiment:
             f"Expected an experiment file, found none at {file}; give its path with -P experiment=FILE.yaml"
         )
     try:
-        tree = yaml.safe_load(file.read_text(encoding="utf-8"))
+        tree = yaml.load(file.read_text(encoding="utf-8"), _Unique)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"{file} is not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(tree, dict):
@@ -296,6 +299,36 @@ def parse(tree: Mapping[str, Any], source: str = "experiment") -> Experiment:
         return Experiment.model_validate(tree)
     except ValidationError as error:
         raise UserError(f"{source}: {_explain(error)}") from None
+
+
+def _try_value(experiment: Experiment, where: str, path: str, value: Any) -> None:
+    section, _, rest = path.partition(".")
+    part: Any = getattr(experiment, section)
+    tree = part.model_dump()
+    node = tree
+    *parents, leaf = rest.split(".")
+    for parent in parents:
+        node = node[parent]
+    node[leaf] = value
+    try:
+        type(part).model_validate(tree)
+    except ValidationError as error:
+        raise ValueError(f"{where}: {path} cannot be {value!r}: {error.errors()[0]['msg'].lower()}") from None
+
+
+class _Unique(yaml.SafeLoader):
+    """A SafeLoader that refuses a key given twice, of which plain YAML keeps the last without a word."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """Build a mapping, each key once."""
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if key.tag != "tag:yaml.org,2002:merge" and key.value in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {key.value!r} stands twice", key.start_mark
+                )
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
 
 
 def _flatten(section: Section, prefix: str = "") -> dict[str, Any]:

@@ -54,7 +54,7 @@ def strip(
     chosen = selection.select(predictions, rarest, STRIP)
     images, attribution = _explain(classifier, dataset, manifest.where(chosen), method, rarest)
     captions = [
-        f"{predictions.classes[t]} {p:.2f}"
+        f"is {predictions.classes[t]}: {p:.2f}"
         for t, p in zip(predictions.targets[chosen], predictions.probabilities[chosen, rarest], strict=True)
     ]
     return sheets.strip(images, attribution.maps, captions, most=STRIP)

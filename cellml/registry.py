@@ -39,7 +39,7 @@ class Registry(Generic[T]):
 
     def __getitem__(self, name: str) -> T:
         if name not in self._members:
-            raise UserError(f"Expected a {self.kind}, got {name!r}: {near(name, self._members)}")
+            raise UserError(f"Expected {_a(self.kind)}, got {name!r}: {near(name, self._members)}")
         return self._members[name]
 
     def __contains__(self, name: str) -> bool:
@@ -68,3 +68,7 @@ class Registry(Generic[T]):
                 hint = near(key, known) if known else "it takes no options"
                 raise UserError(f"Unknown option {key!r} of {self.kind} {name!r}: {hint}")
         return dict(given)
+
+
+def _a(noun: str) -> str:
+    return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"

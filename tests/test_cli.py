@@ -53,6 +53,7 @@ def run(monkeypatch, capsys):
         (["train", "--experiment", "absent.yaml"], "absent.yaml"),
         (["train"], "--experiment"),
         (["trian"], "trian"),
+        ([], "Expected a command"),
         (["list", "loses"], "did you mean 'losses'?"),
     ],
 )

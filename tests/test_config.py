@@ -23,6 +23,8 @@ def test_every_experiment_file_is_valid_and_survives_yaml(file, tmp_path):
         ({"name": "x", "train": 3}, "train"),
         ({"name": "x", "data": {"split": {"tabel": "a", "match": ["b"]}}}, "'data.split.tab"),
         ({"name": "x", "data": {"split": {"table": "a", "on": ["b"]}}}, "'data.split.match', found none"),
+        ({"name": "x", "sweep": {"space": {"train.lr": ["a"]}}}, "train.lr cannot be 'a'"),
+        ({"name": "x", "sweep": {"space": {"train.augment.rotate": {"low": 0, "high": 999}}}}, "cannot be 999"),
         ({"name": "x", "sweep": {"space": {"train.lr": {"lo": 1, "high": 2}}}}, "sweep.space.train.lr.lo"),
         ({}, "'name', found none"),
         ({"name": " x"}, "surrounding spaces"),
@@ -41,7 +43,9 @@ def test_a_mistake_is_one_line_with_its_path(tree, said):
     assert str(caught.value).startswith("file.yaml: ")
 
 
-@pytest.mark.parametrize("content", ["a: [", "- 1", "", "\xff\xfe"])
+@pytest.mark.parametrize(
+    "content", ["a: [", "- 1", "", "\xff\xfe", "name: x\nname: y", "name: x\ntrain: {lr: 1, lr: 2}"]
+)
 def test_what_is_no_experiment_file_is_refused(tmp_path, content):
     (tmp_path / "x.yaml").write_bytes(content.encode("latin-1"))
     with pytest.raises(UserError, match=r"x\.yaml") as caught:

@@ -195,8 +195,9 @@ def _remarks(table: pd.DataFrame) -> list[str]:
     ranked = str(table.attrs.get("metric", "balanced_accuracy")).replace("_", " ")
     lines = [f"{first['n']} test images, digest {first['test_digest']}, ranked by {ranked}."]
     lines += [f"({letter}) identical predictions: {', '.join(group)}." for letter, group in twins(table).items()]
+    over = "groups" if table.attrs.get("grouped", True) else "images"
     lines.append(
-        "Intervals: 95 % bootstrap over groups. p: paired on the same resamples, not corrected for how many models."
+        f"Intervals: 95 % bootstrap over {over}. p: paired on the same resamples, not corrected for how many models."
     )
     return lines
 

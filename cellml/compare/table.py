@@ -101,6 +101,7 @@ def build(
         "metric": settings.metric,
         "classes": list(test.classes),
         "rarest": min(present, key=lambda name: present[name]),
+        "grouped": len(set(test.groups)) < len(test),
     }
     return table
 

@@ -24,7 +24,7 @@ ABSENT = ("NoSuchBucket", "404", "NotFound")
 T = TypeVar("T")
 
 
-def fetch(uri: str, cache_dir: Path, progress: bool = False) -> Path:
+def fetch(uri: str, cache_dir: Path, progress: bool = False, what: str = "data") -> Path:
     """The local folder of a data folder; an `s3://bucket/prefix` is downloaded into the cache.
 
     The prefix is listed each time and only objects that are new or changed since are downloaded. What a listing gives
@@ -35,12 +35,13 @@ def fetch(uri: str, cache_dir: Path, progress: bool = False) -> Path:
         uri: a folder, or s3://bucket/prefix.
         cache_dir: where downloads are kept.
         progress: show a progress bar.
+        what: the option that the user gave it by, for messages.
 
     Raises:
         UserError: no such folder, bucket or prefix, wrong credentials, or a store that does not answer.
     """
     if not uri.startswith("s3://"):
-        return _local(uri)
+        return _local(uri, what)
     bucket, _, prefix = uri.removeprefix("s3://").partition("/")
     prefix = prefix.strip("/") + "/" if prefix.strip("/") else ""
     if not bucket:
@@ -76,16 +77,14 @@ def fetch(uri: str, cache_dir: Path, progress: bool = False) -> Path:
     return final
 
 
-def _local(path: str) -> Path:
+def _local(path: str, option: str) -> Path:
     scheme, separator, _ = path.partition("://")
     if separator:
-        raise UserError(
-            f"Expected a folder or s3://bucket/prefix as data.path, got {path!r} ({scheme}:// is not known)"
-        )
+        raise UserError(f"Expected a folder or s3://bucket/prefix as {option}, got {path!r} ({scheme}:// is not known)")
     folder = Path(path).expanduser()
     if not folder.is_dir():
         what = "a file" if folder.exists() else "nothing"
-        raise UserError(f"Expected a folder of images at {path}, found {what}; set data.path (-P data=) to the folder")
+        raise UserError(f"Expected a folder of images at {path}, found {what}; give the folder with -P {option}=")
     return folder
 
 

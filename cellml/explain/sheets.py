@@ -134,7 +134,7 @@ def _verdict(axes: Axes, corner: tuple[int, int], true: str, predicted: str) -> 
     elif true == predicted:
         verdict = f"right: {_short(true, 26)}"
     else:
-        verdict = f"wrong: {_short(true, 14)} taken for {_short(predicted, 14)}"
+        verdict = f"wrong: {_short(true, 11)}, said {_short(predicted, 11)}"
     _write(axes, left + 3, top + _SIDE + 10, verdict, fontsize=7.6, fontweight="bold", color=color)
 
 

@@ -78,7 +78,7 @@ def run(experiment: Experiment, dataset: Dataset, parent: Run, url: str, say: Sa
                 break
             say(_line(study, planned, time.monotonic() - started))
     swept = Swept(study, planned)
-    _check(swept, say)
+    _check(swept, time.monotonic() >= deadline, say)
     with parent.artifacts() as folder:
         (folder / "sweep").mkdir()
         plots.save(study, folder / "sweep")
@@ -87,15 +87,15 @@ def run(experiment: Experiment, dataset: Dataset, parent: Run, url: str, say: Sa
 
 
 def _continue(study: optuna.Study, parent: Run, name: str, say: Say) -> None:
-    lost = studies.recover(study)
+    studies.recover(study)
     adopted = runs.adopt(parent, name)
     alive = {t.user_attrs.get("run_id") for t in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))}
     for run_id in adopted.running:
         if run_id not in alive:
             runs.close(run_id, "KILLED", "its process was interrupted; the trial is run again")
-    if adopted.ended or adopted.running or lost:
+    if adopted.ended or adopted.running:
         count = len(adopted.ended) + len(adopted.running)
-        say(f"continuing: {count} earlier runs adopted, {len(lost)} interrupted trials queued again")
+        say(f"continuing: {count} earlier runs adopted, those interrupted are run again")
 
 
 def _line(study: optuna.Study, planned: list[space.Planned], seconds: float) -> str:
@@ -107,7 +107,7 @@ def _line(study: optuna.Study, planned: list[space.Planned], seconds: float) -> 
     return f"trial {len(done)}/{len(planned)}  {cell}: {value}{reason}  [{seconds:.0f} s]"
 
 
-def _check(swept: Swept, say: Say) -> None:
+def _check(swept: Swept, timed_out: bool, say: Say) -> None:
     trials = swept.trials
     failed = [t for t in trials if t.state == TrialState.FAIL]
     if failed and len(failed) == len(trials):
@@ -117,7 +117,8 @@ def _check(swept: Swept, say: Say) -> None:
     states = {state: sum(t.state == state for t in trials) for state in studies.FINISHED}
     say("trials: " + ", ".join(f"{n} {state.name.lower()}" for state, n in states.items() if n))
     if len(trials) < len(swept.planned):
-        say(f"stopped at the time limit with {len(trials)} of {len(swept.planned)} trials; the same command continues")
+        why = "stopped at the time limit" if timed_out else "other processes are at work on the rest: stopped"
+        say(f"{why} with {len(trials)} of {len(swept.planned)} trials; the same command continues")
 
 
 def _table(study: optuna.Study):

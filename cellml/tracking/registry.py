@@ -45,17 +45,27 @@ class Predictor:
         self.dtype: str = self.metadata["dtype"]
         self.channels: int = self.metadata["channels"]
 
+    def check(self, image: npt.NDArray, name: str) -> None:
+        """Refuse an image (H, W, C) that the model does not take.
+
+        Raises:
+            UserError: another dtype or number of channels; names the image.
+        """
+        if image.shape[-1] != self.channels or str(image.dtype) != self.dtype:
+            raise UserError(
+                f"Expected {self.channels}-channel {self.dtype} images for {self.entry.uri}, got {name} with "
+                f"{image.shape[-1]} channels of {image.dtype}; choose a model trained on such images"
+            )
+
     def predict(self, images: npt.NDArray, batch_size: int = 64) -> npt.NDArray[np.float32]:
         """Probabilities (N, K) of images (N, H, W, C), N >= 1.
 
         Raises:
             UserError: images of another dtype or number of channels than the model was trained on.
         """
-        if images.ndim != 4 or images.shape[3] != self.channels or str(images.dtype) != self.dtype:
-            raise UserError(
-                f"The model {self.entry.uri} expects images (N, H, W, {self.channels}) of {self.dtype}, "
-                f"got {images.shape} of {images.dtype}; choose a model trained on such images"
-            )
+        if images.ndim != 4:
+            raise UserError(f"Expected images (N, H, W, {self.channels}) of {self.dtype}, got shape {images.shape}")
+        self.check(images[0], "images")
         starts = range(0, len(images), batch_size)
         batches = [np.ascontiguousarray(images[start : start + batch_size]) for start in starts]
         return np.concatenate([np.asarray(self._program.predict(batch), dtype=np.float32) for batch in batches])

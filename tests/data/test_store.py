@@ -141,7 +141,7 @@ def test_keys_cannot_climb_out_of_the_cache(bucket, tmp_path):
 
 def test_local_folders_are_given_back(tmp_path):
     assert store.fetch(str(tmp_path), tmp_path / "cache") == tmp_path
-    with pytest.raises(UserError, match=r"found nothing; set data.path"):
+    with pytest.raises(UserError, match=r"found nothing; give the folder with -P data="):
         store.fetch(str(tmp_path / "none"), tmp_path)
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="found a file"):

@@ -156,6 +156,7 @@ def test_predict_writes_a_table_and_skips_what_is_no_image(finished):
     for name, shape in (("a", (32, 32, 3)), ("b", (50, 41, 3)), ("c", (32, 32, 3))):
         Image.fromarray(rng.integers(0, 256, shape, dtype=np.uint8)).save(images / f"{name}.png")
     (images / "broken.png").write_bytes(b"no image")
+    Image.fromarray(rng.integers(0, 256, (32, 32), dtype=np.uint8)).save(images / "gray.png")
     done = finished.mlflow_run("predict", model="models:/tiny@champion", images=str(images), out="out.csv")
     assert done.returncode == 0, done.stdout
     table = pd.read_csv(finished.folder / "out.csv")
@@ -166,6 +167,10 @@ def test_predict_writes_a_table_and_skips_what_is_no_image(finished):
         probabilities.columns[probabilities.to_numpy().argmax(1)].str.removeprefix("p_") == table["predicted"]
     ).all()
     assert "broken.png" in done.stdout
+    assert "gray.png with 1 channels" in done.stdout
+    done = finished.cellml("predict", "--model", "models:/tiny@champion", "--images", "new", "--out", "new")
+    assert done.returncode == 2
+    assert "can be written at new" in done.stdout
 
 
 def test_explain_data_and_compare_of_chosen_entries(finished):

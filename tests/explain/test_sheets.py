@@ -40,7 +40,7 @@ def test_right_wrong_and_unknown_are_framed_and_said():
     figure = sheet()
     said = texts(figure)
     assert "right: pos" in said
-    assert "wrong: neg taken for pos" in said
+    assert "wrong: neg, said pos" in said
     assert "predicted pos" in said
     assert said.count("P(pos) = 0.75") == 3
     assert "1 of 2 shown are right" in said

@@ -241,7 +241,7 @@ def test_epochs_are_reported_and_what_the_listener_raises_comes_out(tiny):
 
 @pytest.fixture
 def uncollected():
-    """No garbage collection: hypothesis measures it in a callback, which would swallow an interrupt that arrives there."""
+    """No garbage collection: hypothesis measures it in a callback, which would swallow an interrupt."""
     gc.disable()
     yield
     gc.enable()

@@ -82,8 +82,8 @@ def translate(
     missing = [value for value, name in known.items() if name is None and value != ""]
     if missing and unlisted == "error":
         raise UserError(
-            f"Expected a label listed in data.classes, found {missing[0]!r} in {where}; {near(missing[0], mapping)} "
-            "List it, or set data.unlisted: drop"
+            f"Expected a label listed in data.classes, found {missing[0]!r} in {where}; {near(missing[0], mapping)}"
+            "; list it, or set data.unlisted: drop"
         )
     return np.array([known[value] or "" for value in texts], dtype=object)
 
