@@ -118,7 +118,7 @@ def test_a_predictor(filled, make_images, make_classifier):
 
 @pytest.mark.parametrize(("shape", "dtype"), [((2, 8, 8, 3), "uint16"), ((2, 8, 8, 1), "uint8"), ((8, 8, 3), "uint8")])
 def test_images_that_a_model_does_not_take(filled, make_images, shape, dtype):
-    with pytest.raises(UserError, match="Expected .*3.* uint8"):
+    with pytest.raises(UserError, match=r"Expected .*3.* uint8"):
         registry.predictor("models:/my_cells@champion").predict(make_images(shape, dtype))
 
 
