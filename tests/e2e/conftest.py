@@ -1,6 +1,7 @@
 """A copy of the project in a working folder of its own, and commands run there as a user would."""
 
 import os
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -44,6 +45,9 @@ class Project:
             stderr=subprocess.STDOUT,
             text=True,
             start_new_session=True,
+            preexec_fn=lambda: signal.signal(
+                signal.SIGINT, signal.SIG_DFL
+            ),  # ignored where tests run in the background
         )
 
     def command(self, *command: str, **extra: str) -> subprocess.CompletedProcess:

@@ -240,14 +240,19 @@ def test_epochs_are_reported_and_what_the_listener_raises_comes_out(tiny):
 
 
 @pytest.fixture
-def uncollected():
-    """No garbage collection: hypothesis measures it in a callback, which would swallow an interrupt."""
+def interruptible():
+    """Ctrl-C arrives as KeyboardInterrupt, also where the tests were started in the background with SIGINT ignored.
+
+    No garbage collection: hypothesis measures it in a callback, which would swallow the exception.
+    """
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     gc.disable()
     yield
     gc.enable()
+    signal.signal(signal.SIGINT, before)
 
 
-@pytest.mark.usefixtures("uncollected")
+@pytest.mark.usefixtures("interruptible")
 def test_an_interrupt_comes_out_as_one_and_the_next_still_works(tiny):
     handlers = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
 
@@ -260,7 +265,7 @@ def test_an_interrupt_comes_out_as_one_and_the_next_still_works(tiny):
     assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == handlers
 
 
-@pytest.mark.usefixtures("uncollected")
+@pytest.mark.usefixtures("interruptible")
 def test_what_a_sigterm_handler_raises_comes_out_as_it_was(tiny):
     class Terminated(KeyboardInterrupt):
         pass
