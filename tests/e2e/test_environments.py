@@ -1,0 +1,39 @@
+"""Environments built anew: off by default, run with `pytest -m environments` (minutes, gigabytes, package registries)."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import mlflow
+import pytest
+import torch
+
+from tests.e2e.test_main import CONSUMER
+
+pytestmark = [pytest.mark.environments, pytest.mark.timeout(3600)]
+
+
+@pytest.mark.parametrize(("manager", "needs"), [("virtualenv", "pyenv"), ("uv", "uv")])
+def test_mlflow_run_builds_its_own_environment_from_conda_yaml(project, manager, needs):
+    if not shutil.which(needs):
+        pytest.skip(f"--env-manager {manager} needs {needs}")
+    done = project.command("mlflow", "run", ".", "--env-manager", manager, "-e", "data", "-P", "experiment=tiny.yaml")
+    assert done.returncode == 0, done.stdout
+    assert "train:" in done.stdout
+
+
+def test_a_new_environment_with_only_torch_and_mlflow_loads_the_champion(finished, tmp_path):
+    python = tmp_path / "venv" / "bin" / "python"
+    subprocess.run([sys.executable, "-m", "venv", tmp_path / "venv"], check=True)
+    wanted = [f"torch=={torch.__version__.partition('+')[0]}", f"mlflow=={mlflow.__version__}"]
+    subprocess.run([python, "-m", "pip", "install", "-q", *wanted], check=True)
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("MLFLOW_", "PYTHONPATH"))}
+    store = f"sqlite:///{Path(finished.folder) / 'mlflow.db'}"
+    environment = kept | {"MLFLOW_TRACKING_URI": store, "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false"}
+    done = subprocess.run(
+        [python, "-c", CONSUMER], cwd="/", env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1].startswith("[[[1, 5], [4, 5], [9, 5], [4, 5]]")
