@@ -1,4 +1,4 @@
-"""Environments built anew: off by default, run with `pytest -m environments` (minutes, gigabytes, package registries)."""
+"""Environments built anew, minutes and gigabytes each: off by default, run with `pytest -m environments`."""
 
 import os
 import shutil
