@@ -19,6 +19,7 @@ from cellml.data.cache import folder as cache_folder
 from cellml.data.manifest import Manifest
 from cellml.data.prepare import Dataset, prepare
 from cellml.errors import UserError
+from cellml.evaluation import metrics
 from cellml.models import classifier as models
 from cellml.sweep import driver, register, space
 from cellml.sweep import study as studies
@@ -138,6 +139,7 @@ def experiment_of(model: str) -> Experiment:
 
 def _dataset(experiment: Experiment, tracked: Run, contact_sheets: bool = True) -> Dataset:
     dataset = prepare(experiment, progress=True)
+    metrics.names(dataset.manifest.classes)
     lines = dataset.report.lines()
     counts = len(dataset.report.counts)
     for line in lines if contact_sheets else lines[:counts]:

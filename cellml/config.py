@@ -8,6 +8,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from textwrap import shorten
 from typing import Any, Literal, get_args
 
 import yaml
@@ -153,6 +154,15 @@ class Range(Section):
 
 
 Space = dict[str, Range | list[Any]]
+_WANTED = {  # pydantic's type of an error -> what is expected there
+    **dict.fromkeys(("int_type", "int_parsing", "int_from_float"), "a whole number"),
+    **dict.fromkeys(("float_type", "float_parsing"), "a number"),
+    **dict.fromkeys(("bool_type", "bool_parsing"), "true or false"),
+    **dict.fromkeys(("dict_type", "model_type", "mapping_type"), "KEY: VALUE lines"),
+    "string_type": "a text",
+    "list_type": "a list such as [a, b]",
+    "finite_number": "a finite number",
+}
 _BRANCHES = ("str", "SplitTable", "Range")  # names that pydantic puts into the path of a union
 
 
@@ -283,14 +293,14 @@ def load(path: str | Path) -> Experiment:
     try:
         tree = yaml.load(file.read_text(encoding="utf-8"), _Unique)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{file} is not valid YAML: {' '.join(str(error).split())}") from None
+        raise UserError(f"{file} is not valid YAML: {_fault(error)}") from None
     if not isinstance(tree, dict):
         raise UserError(f"Expected keys and values in {file} (name:, data:, ...), got {type(tree).__name__}")
     return parse(tree, str(file))
 
 
-def parse(tree: Mapping[str, Any], source: str = "experiment") -> Experiment:
-    """Validate a tree of keys and values.
+def parse(tree: Mapping[str, Any], source: str = "") -> Experiment:
+    """Validate a tree of keys and values; `source` says where they stand, for messages.
 
     Raises:
         UserError: names the first wrong key by its dotted path, what was expected and what came.
@@ -298,7 +308,7 @@ def parse(tree: Mapping[str, Any], source: str = "experiment") -> Experiment:
     try:
         return Experiment.model_validate(tree)
     except ValidationError as error:
-        raise UserError(f"{source}: {_explain(error)}") from None
+        raise UserError(f"{source}{': ' if source else ''}{_explain(error)}") from None
 
 
 def _try_value(experiment: Experiment, where: str, path: str, value: Any) -> None:
@@ -351,10 +361,26 @@ def _explain(error: ValidationError) -> str:
         return f"unknown key {path!r}: {near(parts[-1], _keys_at(parts[:-1]))}"
     if first["type"] == "missing":
         return f"expected a value for {path!r}, found none; add it"
-    message = first["msg"].removeprefix("Value error, ")
     got = first["input"]
-    shown = f", got {got!r}" if path and not isinstance(got, dict | Section) else ""
-    return f"{path + ': ' if path else ''}{message[:1].lower() + message[1:]}{shown}"
+    whole = isinstance(got, Section) or (isinstance(got, dict) and first["type"] == "value_error")
+    shown = "" if whole or not path else f", got {shorten(repr(got), 80, placeholder=' ...')}"
+    return f"{path + ': ' if path else ''}{_wanted(first)}{shown}"
+
+
+def _wanted(error: Any) -> str:
+    if error["type"] in _WANTED:
+        return f"expected {_WANTED[error['type']]}"
+    message = error["msg"].removeprefix("Value error, ").replace("Input should", "should")
+    return message[:1].lower() + message[1:]
+
+
+def _fault(error: Exception) -> str:
+    mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
+    if not mark or not problem:
+        return " ".join(str(error).split())
+    if "'\\t'" in problem:
+        problem = "a tab where YAML takes only spaces; replace it"
+    return f"line {mark.line + 1}: {' '.join(problem.split())}"
 
 
 def _keys_at(location: list[Any]) -> list[str]:

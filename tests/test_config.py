@@ -1,3 +1,5 @@
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -76,3 +78,35 @@ def test_the_fingerprint_knows_settings_but_not_budget_or_machine(lr, seed):
 def test_label_values_that_yaml_reads_as_numbers_or_booleans_become_text():
     experiment = config.parse({"name": "x", "data": {"classes": {0: "Normal", True: "Atypical"}}})
     assert experiment.data.classes == {"0": "Normal", "True": "Atypical"}
+
+
+@pytest.mark.parametrize(
+    ("tree", "message"),
+    [
+        ({"train": [1, 2]}, "train: expected KEY: VALUE lines, got [1, 2]"),
+        ({"train": {"epochs": "many"}}, "train.epochs: expected a whole number, got 'many'"),
+        ({"sweep": {"backbones": "resnet10t"}}, "sweep.backbones: expected a list such as [a, b], got 'resnet10t'"),
+        ({"train": {"refit": "maybe"}}, "train.refit: expected true or false, got 'maybe'"),
+        ({"data": {"group": {"a": 1}}}, "data.group: expected a text, got {'a': 1}"),
+        ({"train": {"schedule": "poly"}}, "train.schedule: should be 'onecycle', 'cosine' or 'constant', got 'poly'"),
+    ],
+)
+def test_a_value_of_another_type_is_told_in_plain_words(tree, message):
+    with pytest.raises(UserError) as error:
+        config.parse({"name": "x", **tree})
+    assert str(error.value) == message
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("name: x\ntrain:\n\tepochs: 3\n", "line 3: a tab where YAML takes only spaces; replace it"),
+        ("name: x\nname: y\n", "line 2: the key 'name' stands twice"),
+        ("name: [x\ndata: {}\n", "line 2: expected ',' or ']', but got ':'"),
+    ],
+)
+def test_a_fault_of_the_yaml_is_told_with_its_line(tmp_path, text, message):
+    file = tmp_path / "e.yaml"
+    file.write_text(text)
+    with pytest.raises(UserError, match=re.escape(f"{file} is not valid YAML: {message}")):
+        config.load(file)

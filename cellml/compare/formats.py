@@ -14,6 +14,7 @@ from rich.table import Table
 
 MAJORITY = "majority class"
 DESCRIPTION_LIMIT = 5000  # characters of a registered model's description in MLflow's database
+PARAMS = "params (M)"
 _LATEX = {
     "\\": r"\textbackslash{}",
     "&": r"\&",
@@ -153,11 +154,12 @@ def latex(text: str) -> str:
 
 
 def render(table: pd.DataFrame) -> Table:
-    """The table's main columns for the terminal; long model names are folded, numbers never."""
+    """The table's main columns, fit for 80 characters; long model names are folded, numbers never."""
     remarks = escape("\n".join(_remarks(table)[:-1]))
     shown = Table(box=box.SIMPLE_HEAD, pad_edge=False, caption=remarks, caption_justify="left", padding=(0, 1, 0, 0))
     records = table.to_dict("records")
-    for column in _columns(table):
+    columns = [column for column in _columns(table) if column.name != PARAMS]
+    for column in columns:
         longest = max(len(column.text(row)) for row in records)
         if column.right:
             shown.add_column(
@@ -167,7 +169,7 @@ def render(table: pd.DataFrame) -> Table:
             shown.add_column(escape(column.name), overflow="fold", no_wrap=column.name == "strategy")
     for row in records:
         style = "bold" if rank(row) == "1" else "dim" if _is_baseline(row) else None
-        shown.add_row(*(escape(column.text(row)) for column in _columns(table)), style=style)
+        shown.add_row(*(escape(column.text(row)) for column in columns), style=style)
     return shown
 
 
@@ -176,7 +178,7 @@ def _columns(table: pd.DataFrame) -> list[Column]:
         Column("#", True, rank),
         Column("model", False, label),
         Column("strategy", False, lambda row: str(row["strategy"])),
-        Column("params (M)", True, lambda row: number(row["params_m"], 2)),
+        Column(PARAMS, True, lambda row: number(row["params_m"], 2)),
         Column("bal. accuracy [95 %]", True, interval),
         Column("AUROC", True, lambda row: number(row["auroc"])),
         Column("F1", True, lambda row: number(row["f1"])),

@@ -17,15 +17,15 @@ PLOTS = {
 def save(study: optuna.Study, folder: Path) -> None:
     """Write `<plot>.png` for each plot and `optuna.html` with all of them, zoomable.
 
-    Importances need two complete trials that differ in a parameter and in their value; they are left out otherwise.
+    Importances need two parameters that differ among complete trials, and trials that differ in their value; they
+    are left out otherwise.
     """
     import matplotlib as mpl
 
     mpl.use("Agg")
     complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    varied = len({t.value for t in complete}) > 1 and any(
-        len({str(t.params.get(name)) for t in complete}) > 1 for name in {n for t in complete for n in t.params}
-    )
+    values = {name: {str(t.params.get(name)) for t in complete} for t in complete for name in t.params}
+    varied = len({t.value for t in complete}) > 1 and sum(len(seen) > 1 for seen in values.values()) > 1
     parts: list[str] = []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # experimental, and one a missing parameter

@@ -24,6 +24,7 @@ from cellml.training import fit as training
 Say = Callable[[str], None]
 Cell = tuple[str, str]
 REFIT_OF = "cellml.refit_of"
+SOURCE = "cellml.source"  # the logged model that stands under a second name
 
 
 @dataclass(frozen=True)
@@ -119,7 +120,7 @@ def _register_trial(experiment: Experiment, dataset: Dataset, trial: FrozenTrial
     run_id = trial.user_attrs["run_id"]
     known = registry.versions(name, {"cellml.run_id": run_id})
     if known:
-        return Version(name, known[-1].version, known[-1].source)
+        return _version(known[0])
     tracked = runs.existing(run_id)
     with tempfile.TemporaryDirectory(prefix="cellml-") as folder:
         classifier = models.load(tracked.download(export.WEIGHTS, folder))
@@ -127,7 +128,7 @@ def _register_trial(experiment: Experiment, dataset: Dataset, trial: FrozenTrial
     own = _experiment_of(experiment, trial)
     uri = log_model(own, dataset, classifier, validation, tracked)
     tags = _tags(experiment, trial) | {"cellml.run_id": run_id}
-    return Version(name, registry.register(uri, name, tags), uri)
+    return _put(uri, name, tags, once="cellml.run_id")
 
 
 def _register_refit(
@@ -137,7 +138,7 @@ def _register_refit(
     name = names.model_name(experiment.name, own.model.backbone)
     known = registry.versions(name, {REFIT_OF: source})
     if known:
-        return Version(name, known[-1].version, known[-1].source)
+        return _version(known[0])
     tags = _tags(experiment, trial) | {REFIT_OF: source}
     described = {"cellml.kind": "refit", "cellml.study": study.study_name}
     title = f"refit {own.model.backbone} {own.sampling.strategy}"
@@ -146,15 +147,24 @@ def _register_refit(
         with tempfile.TemporaryDirectory(prefix="cellml-") as folder:
             validation = _validation(runs.existing(source), folder)
         uri = log_model(own, dataset, fitted.classifier, validation, tracked)
-        return Version(name, registry.register(uri, name, tags | {"cellml.run_id": tracked.id}), uri)
+        return _put(uri, name, tags | {"cellml.run_id": tracked.id}, once=REFIT_OF)
+
+
+def _put(model: str, name: str, tags: dict[str, str], once: str) -> Version:
+    version = registry.register(model, name, tags, once=once)
+    return _version(registry.resolve(f"models:/{name}/{version}"))
+
+
+def _version(entry: registry.Entry) -> Version:
+    return Version(entry.name, entry.version, entry.source)
 
 
 def _promote(experiment: Experiment, best: Version, tags: dict[str, str]) -> str:
     """Make the best of all the champion of `<experiment>`, the same logged model under a second name."""
     name = names.model_name(experiment.name)
-    known = [entry for entry in registry.versions(name, {}) if entry.source == best.source]
-    version = known[-1].version if known else registry.register(best.source, name, tags)
-    registry.set_alias(name, registry.CHAMPION, version)
+    known = registry.versions(name, {SOURCE: best.source})
+    version = _version(known[0]) if known else _put(best.source, name, tags | {SOURCE: best.source}, once=SOURCE)
+    registry.set_alias(name, registry.CHAMPION, version.version)
     return f"models:/{name}@{registry.CHAMPION}"
 
 

@@ -100,7 +100,7 @@ def _reach(uri: str) -> None:
 
 def _unreachable(uri: str, error: Exception) -> UserError:
     password = urlsplit(uri).password
-    line = " ".join(str(error).split())[:300]
+    line = "no answer" if "Max retries exceeded" in str(error) else " ".join(str(error).split())[:300]
     message = (
         f"Expected an answer from the MLflow tracking store {uri}, got: {line}; start it or set MLFLOW_TRACKING_URI"
     )

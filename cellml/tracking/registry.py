@@ -77,6 +77,7 @@ def register(
     tags: Mapping[str, Any] | None = None,
     alias: str | None = None,
     description: str | None = None,
+    once: str | None = None,
 ) -> str:
     """Make a logged model a new version of a registered model; nothing is copied.
 
@@ -86,9 +87,11 @@ def register(
         tags: of the version: `cellml.experiment`, `cellml.backbone` and `cellml.strategy` are what `entries` looks at.
         alias: to point to the new version.
         description: of the version, Markdown.
+        once: one of the tags' keys: at most one version carries a given value of it. Of two processes that register
+            at the same time the one that got the later number takes its version back.
 
     Returns:
-        The version.
+        The version; with `once`, the one that stands.
 
     Raises:
         UserError: a name that is too long.
@@ -112,9 +115,15 @@ def register(
         description=None if description is None else _cut(description),
         model_id=logged.model_id,
     )
+    number = str(version.version)
+    if once:
+        first = versions(name, {once: version.tags[once]})[0].version
+        if first != number:
+            client.delete_model_version(name, number)
+            number = first
     if alias:
-        set_alias(name, alias, str(version.version))
-    return str(version.version)
+        set_alias(name, alias, number)
+    return number
 
 
 def set_alias(name: str, alias: str, version: str) -> None:

@@ -152,3 +152,14 @@ def test_descriptions(filled):
 def test_a_name_that_a_database_does_not_keep(filled):
     with pytest.raises(UserError, match="256"):
         registry.register(filled[1], "x" * 257)
+
+
+def test_of_two_processes_that_register_one_trial_the_first_stands(filled, monkeypatch):
+    _, uri = filled
+    name, tags = model_name("my_cells", "twice"), {"cellml.run_id": "r1"}
+    assert registry.register(uri, name, tags, once="cellml.run_id") == "1"
+    assert registry.register(uri, name, tags, once="cellml.run_id") == "1"
+    assert registry.register(uri, name, {"cellml.run_id": "r2"}, alias="champion", once="cellml.run_id") == "3"
+    assert [entry.version for entry in registry.versions(name)] == ["1", "3"]
+    assert registry.register(uri, name, tags, alias="champion", once="cellml.run_id") == "1"
+    assert registry.resolve(f"models:/{name}@champion").version == "1"

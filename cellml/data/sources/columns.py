@@ -69,10 +69,12 @@ def fill(template: str, frame: pd.DataFrame, extra: dict[str, pd.Series], where:
         setting: the setting that holds the template, for messages.
 
     Raises:
-        UserError: a name in braces that is no column.
+        UserError: a name in braces that is no column, or a brace without its partner.
     """
     if "{" not in template:
         return column(frame, template, where, setting)
+    if set("{}") & set(re.sub(r"\{[^{}]*\}", "", template)):
+        raise UserError(f"Expected every brace of {setting} closed, as in {{column}}, got {template!r}; correct it")
     known = pd.DataFrame({**{name: frame[name] for name in frame.columns}, **extra})
     filled = pd.Series([""] * len(frame), dtype=object)
     for text, name in re.findall(r"([^{}]*)(?:\{([^{}]*)\})?", template):

@@ -93,6 +93,13 @@ def test_templates_use_columns_and_the_class(cells, read):
     assert "masks/s1_007_p1.tif" in rows.problems[0].message
 
 
+@pytest.mark.parametrize("template", ["img/{uid.png", "img/{uid}}.png", "{{uid}.png"])
+def test_a_brace_without_its_partner(cells, read, template):
+    cells()
+    with pytest.raises(UserError, match=r"every brace of data\.file closed"):
+        read("table", label="stage", file=template)
+
+
 @pytest.mark.parametrize("path", ["../x.png", "/etc/passwd", "img/../../x.png", "..\\x.png"])
 def test_paths_cannot_leave_the_folder(cells, read, path):
     cells(f"file,label\na.png,x\n{path},y\n")
