@@ -76,9 +76,21 @@ def throughput(experiment: config.Experiment, dataset: prepare.Dataset, turns: i
     """Train both in turns of some steps; the first turn warms up and does not count."""
     settings, on = experiment.train, device.pick(experiment.train.device)
     train = dataset.manifest.split("train")
-    rows = TrainingRows(train.ids, train.targets, train.groups, len(train.classes))
+    rows = TrainingRows.of(train)
     sample = resample(experiment.sampling.strategy, {}, rows, 0)
-    job = Job(experiment, dataset, train, None, sample, on, 1000, None, None, False)
+    job = Job(
+        experiment=experiment,
+        dataset=dataset,
+        train=train,
+        validation=None,
+        rows=rows,
+        sample=sample,
+        device=on,
+        epochs=1000,
+        pretrained=None,
+        on_epoch=None,
+        progress=False,
+    )
     with device.threads(settings.threads):
         pixels = finetune.with_margin(job)
         model = finetune.build(job, describe(job, pixels))

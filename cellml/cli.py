@@ -19,6 +19,7 @@ LISTS = {
     "explainers": "cellml.explain.base:EXPLAINERS",
     "backbones": "cellml.models.backbones",
     "baselines": "cellml.compare.baselines:BASELINES",
+    "rules": "cellml.evaluation.combine:RULES",
 }
 OVERRIDES = {"ignore_unknown_options": True, "allow_extra_args": True}
 
@@ -103,6 +104,18 @@ def train(context: click.Context, experiment: str, data: str) -> None:
 
 @cli.command(context_settings=OVERRIDES)
 @_command
+@click.option("--folds", default="", help="Parts that are left out in turn; 5, or train.folds of the file.")
+@click.option("--repeats", default="", help="How often, each time with another division and seed.")
+def crossval(context: click.Context, experiment: str, data: str, folds: str, repeats: str) -> None:
+    """Cross-validate one model; register the ensemble of the folds' networks."""
+    loaded = _experiment(context, experiment, data, {"train.folds": folds, "train.repeats": repeats})
+    from cellml import commands
+
+    commands.crossval(loaded)
+
+
+@cli.command(context_settings=OVERRIDES)
+@_command
 @click.option("--entries", default="", help="champions, cells, all, or models:/ URIs separated by commas.")
 def compare(context: click.Context, experiment: str, data: str, entries: str) -> None:
     """Rank registered models on one pinned test set."""
@@ -110,6 +123,18 @@ def compare(context: click.Context, experiment: str, data: str, entries: str) ->
     from cellml import commands
 
     commands.compare(loaded)
+
+
+@cli.command(context_settings=OVERRIDES)
+@_command
+@click.option("--models", default="", help="models:/ URIs separated by commas; the backbones' champions by default.")
+@click.option("--rule", default="mean", show_default=True, help="Where the weights come from: cellml list rules.")
+def ensemble(context: click.Context, experiment: str, data: str, models: str, rule: str) -> None:
+    """Weigh registered models by their validation predictions; register them as one model."""
+    loaded = _experiment(context, experiment, data)
+    from cellml import commands
+
+    commands.ensemble(loaded, models, rule)
 
 
 @cli.command(context_settings=OVERRIDES)

@@ -6,9 +6,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import track
+from rich.table import Table
 
+from cellml import crossval as cross_validation
+from cellml import ensemble as ensembles
 from cellml import heatmaps, vision
 from cellml import trial as trials
 from cellml.compare import baselines, collect, formats, report, table
@@ -19,8 +24,8 @@ from cellml.data.cache import folder as cache_folder
 from cellml.data.manifest import Manifest
 from cellml.data.prepare import Dataset, prepare
 from cellml.errors import UserError
-from cellml.evaluation import metrics
-from cellml.models import classifier as models
+from cellml.evaluation import combine, metrics
+from cellml.models import ensemble as models
 from cellml.sweep import driver, register, space
 from cellml.sweep import study as studies
 from cellml.tracking import environment, names, registry, runs
@@ -28,6 +33,7 @@ from cellml.tracking.run import Run
 from cellml.training.predict import predict as predict_split
 
 console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 140)
+FOLDS = 5  # of a cross-validation that does not say
 BATCH = 64  # images of one shape that `predict` gives the model at once
 
 
@@ -52,33 +58,49 @@ def train(experiment: Experiment) -> None:
     """Fit one model, evaluate it on validation and test rows, register it as a version of `<experiment>.<backbone>`.
 
     With `train.refit` the model is fitted once more on training and validation rows together, and that one is
-    evaluated on the test rows and registered.
+    evaluated on the test rows and registered. With `train.folds` it is `crossval`.
     """
     with runs.parent("train", experiment) as tracked:
-        dataset = _dataset(experiment, tracked)
-        trials.check(experiment, dataset.manifest.classes)
-        splits = ["val", "test"] if len(dataset.manifest.split("test")) else ["val"]
-        first = ["val"] if experiment.train.refit else splits
-        outcome = trials.run(experiment, dataset, tracked, splits=first)
-        classifier = outcome.fit.classifier
-        if experiment.train.refit:
-            _say("refitting on training and validation rows together")
-            classifier = register.refit(experiment, dataset, tracked, progress=True).classifier
-            rest = {name: predict_split(classifier, dataset, dataset.manifest.split(name)) for name in splits[1:]}
-            trials.log_predictions(dataset, tracked, rest)
-        uri = register.log_model(experiment, dataset, classifier, outcome.predictions["val"], tracked)
-        name = names.model_name(experiment.name, experiment.model.backbone)
-        tags = {
-            registry.EXPERIMENT: experiment.name,
-            registry.BACKBONE: experiment.model.backbone,
-            registry.STRATEGY: experiment.sampling.strategy,
-            "cellml.monitor": experiment.train.monitor,
-            "cellml.validation_score": f"{outcome.score:.6f}",
-            "cellml.run_id": tracked.id,
-        }
-        version = registry.register(uri, name, tags)
-        _say(f"validation {experiment.train.monitor} {outcome.score:.4f}")
-        _farewell(tracked, f"models:/{name}/{version}")
+        _train(experiment, tracked)
+
+
+def crossval(experiment: Experiment) -> None:
+    """Cross-validate on training and validation rows; evaluate and register the ensemble of the folds' networks."""
+    own = experiment if experiment.train.folds else experiment.replace({"train.folds": FOLDS})
+    with runs.parent("crossval", own) as tracked:
+        _train(own, tracked)
+
+
+def _train(experiment: Experiment, tracked: Run) -> None:
+    dataset = _dataset(experiment, tracked)
+    trials.check(experiment, dataset.manifest.classes)
+    splits, settings = ["test"] if len(dataset.manifest.split("test")) else [], experiment.train
+    outcome = trials.run(experiment, dataset, tracked, splits=[] if settings.refit else splits)
+    classifier, judged = outcome.classifier, outcome.predictions[outcome.judged]
+    spread = f" +- {outcome.deviation:.4f} over {settings.folds} folds" if settings.folds else ""
+    _say(f"validation {settings.monitor} {outcome.score:.4f}{spread}")
+    if settings.refit:
+        _say("refitting on training and validation rows together")
+        classifier = register.refit(experiment, dataset, tracked, progress=True).classifier
+        rest = {name: predict_split(classifier, dataset, dataset.manifest.split(name)) for name in splits}
+        trials.log_predictions(dataset, tracked, rest)
+    elif isinstance(classifier, models.Ensemble) and splits:
+        found = cross_validation.log_test(
+            classifier, outcome.best, outcome.predictions["test"], dataset, tracked, settings.device
+        )
+        _table("test rows: the folds' networks, and what their ensemble gains over the best of them", found)
+    uri = register.log_model(experiment, dataset, classifier, judged, tracked)
+    name = names.model_name(experiment.name, experiment.model.backbone)
+    tags = {
+        registry.EXPERIMENT: experiment.name,
+        registry.BACKBONE: experiment.model.backbone,
+        registry.STRATEGY: experiment.sampling.strategy,
+        "cellml.monitor": settings.monitor,
+        "cellml.validation_score": f"{outcome.score:.6f}",
+        "cellml.run_id": tracked.id,
+    }
+    version = registry.register(uri, name, tags)
+    _farewell(tracked, f"models:/{name}/{version}")
 
 
 def compare(experiment: Experiment) -> None:
@@ -88,6 +110,21 @@ def compare(experiment: Experiment) -> None:
         trials.check(experiment, dataset.manifest.classes)
         _compare(experiment, dataset, parent)
         _farewell(parent)
+
+
+def ensemble(experiment: Experiment, uris: str = "", rule: str = "mean") -> None:
+    """Make one model of registered ones, weighed by their validation predictions; a version of `<experiment>.ensemble`.
+
+    Raises:
+        UserError: an unknown rule, fewer than two models, or models that do not go together or do not fit the data.
+    """
+    tags = {registry.BACKBONE: models.BACKBONE, registry.STRATEGY: rule}
+    with runs.parent("ensemble", experiment, tags=tags) as tracked:
+        combine.RULES[rule]
+        chosen = ensembles.entries(experiment, uris)
+        dataset = _dataset(experiment, tracked, contact_sheets=False)
+        trials.check(experiment, dataset.manifest.classes)
+        _farewell(tracked, ensembles.run(experiment, dataset, tracked, chosen, rule, _say))
 
 
 def explain(model: str, experiment: Experiment) -> None:
@@ -259,6 +296,15 @@ def _writable(target: Path) -> Path:
     except OSError as error:
         raise UserError(f"Expected a file that can be written at {target}, got: {error.strerror}; change out") from None
     return target
+
+
+def _table(title: str, frame: pd.DataFrame) -> None:
+    shown = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in frame:
+        shown.add_column(str(name), justify="left" if name == frame.columns[0] else "right")
+    for row in frame.itertuples(index=False):
+        shown.add_row(*(f"{value:.3f}" if isinstance(value, float) else escape(str(value)) for value in row))
+    console.print(shown)
 
 
 def _say(line: str) -> None:

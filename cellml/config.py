@@ -6,6 +6,7 @@ the parameters of an MLflow run.
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from textwrap import shorten
@@ -46,6 +47,7 @@ class Data(Section):
     )
     probabilities: dict[str, str] | None = None  # class name -> column
     classes: dict[str, str] | list[str] | None = None  # label value -> class name, or class names; in this order
+    mixtures: dict[str, dict[str, float]] = {}  # label value -> ratio of classes: images of a well of that mixture
     unlisted: Literal["error", "drop"] = "error"  # rows whose label is not among `classes`
     group: str | list[str] | None = None  # columns of what may not be split; "parent" for a file's folder
     id: str | None = None  # a column; the file (and box) otherwise
@@ -62,6 +64,14 @@ class Data(Section):
     def _text(cls, classes: Any) -> Any:
         """YAML reads the label values 0, 1, true and false as numbers and booleans; tables are compared as text."""
         return {str(value): name for value, name in classes.items()} if isinstance(classes, dict) else classes
+
+    @field_validator("mixtures", mode="after")
+    @classmethod
+    def _ratios(cls, mixtures: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:
+        for name, ratio in mixtures.items():
+            if len(ratio) < 2 or not all(math.isfinite(part) and part > 0 for part in ratio.values()):
+                raise ValueError(f"expected {name!r} as a ratio of two or more classes with parts above 0, got {ratio}")
+        return mixtures
 
 
 class Split(Section):
@@ -89,11 +99,32 @@ class Model(Section):
     options: dict[str, Any] = {}  # further keyword options of the backbone's constructor
 
 
+class Step(Section):
+    """A step of a recipe: a sampling strategy on some of the labels."""
+
+    method: str  # any sampling strategy
+    between: list[str] = []  # labels it sees: classes, mixtures such as "A:B 1:2", pure, mixed; empty: all
+    target: list[str] = []  # labels whose rows it may add to or leave out; empty: the method's own choice
+    space: Literal["embeddings", "pixels"] | None = None  # where it looks for neighbours
+    k: int | None = Field(None, ge=1)  # neighbours
+    ratio: float | None = Field(None, gt=0, le=1)
+
+
 class Sampling(Section):
     """How training rows are resampled or weighted, after splitting."""
 
-    strategy: str = "none"
+    strategy: str = "none"  # a registered strategy, or one of `recipes`
     options: dict[str, Any] = {}
+    recipes: dict[str, list[Step]] = {}  # strategies of several steps, by their names
+    embeddings: str = "model"  # space embeddings: of model.backbone with model.weights, out_of_fold, or models:/...
+    pixels: int = Field(16, ge=2)  # space pixels: side of the images that are compared
+
+    @field_validator("embeddings")
+    @classmethod
+    def _known(cls, embeddings: str) -> str:
+        if embeddings not in ("model", "out_of_fold") and not embeddings.startswith("models:/"):
+            raise ValueError("expected model, out_of_fold or models:/NAME@ALIAS")
+        return embeddings
 
 
 class Augment(Section):
@@ -130,6 +161,11 @@ class Train(Section):
     precision: Literal["auto", "32", "bf16", "16"] = "auto"
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     threads: int | None = Field(None, ge=1)
+    steps: int | None = Field(None, ge=1)  # batches an epoch, for equal budgets; None: every sampled row once
+    folds: int | None = Field(None, ge=2)  # judge by cross-validation on training and validation rows together
+    repeats: int = Field(1, ge=1)  # of the cross-validation, each with another division and seed
+    ensemble: Literal["mean", "accuracy", "f1_macro"] = "mean"  # how the folds' networks are weighted
+    calibrate: bool = False  # fit a temperature to the validation predictions
     refit: bool = False  # fit the chosen model once more on training and validation rows together
     seed: int = 0
     augment: Augment = Augment()
@@ -175,7 +211,7 @@ class Sweep(Section):
     workers: int = Field(1, ge=1)
     seed: int = 0
     sampler: Literal["tpe", "random"] = "tpe"  # of mode best; rank draws the same random candidates for every cell
-    pruner: Literal["none", "median", "hyperband"] = "median"  # of mode best; rank never prunes
+    pruner: Literal["none", "median", "percentile", "hyperband", "wilcoxon"] = "median"  # of mode best; rank: none
     warmup_epochs: int = Field(5, ge=0)
     backbones: list[str] = []  # empty: model.backbone alone
     strategies: list[str] = []  # empty: sampling.strategy alone
@@ -221,6 +257,15 @@ class Experiment(Section):
         if name != name.strip() or "\n" in name:
             raise ValueError("expected a name without surrounding spaces or line breaks")
         return name
+
+    @model_validator(mode="after")
+    def _folds(self) -> "Experiment":
+        folds = (self.train.folds or 0) * self.train.repeats
+        if self.sweep.pruner == "wilcoxon" and folds < 10:
+            raise ValueError(f"sweep.pruner: wilcoxon needs 10 folds or more, got {folds}; set train.folds, or median")
+        if self.sweep.pruner == "hyperband" and folds:
+            raise ValueError("sweep.pruner: hyperband counts epochs, train.folds is set; choose median or percentile")
+        return self
 
     @model_validator(mode="after")
     def _space_paths(self) -> "Experiment":

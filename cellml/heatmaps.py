@@ -12,8 +12,9 @@ from cellml.data.manifest import Manifest
 from cellml.data.prepare import Dataset
 from cellml.errors import UserError
 from cellml.evaluation.predictions import Predictions
-from cellml.explain import base, maps, panels, selection, sheets
+from cellml.explain import base, ensembles, maps, panels, selection, sheets
 from cellml.models.classifier import Classifier
+from cellml.models.ensemble import Ensemble
 from cellml.tracking import names
 from cellml.tracking.run import Run
 
@@ -21,7 +22,7 @@ STRIP = 6  # overlays in a report's strip
 
 
 def log(
-    classifier: Classifier,
+    classifier: Classifier | Ensemble,
     dataset: Dataset,
     manifest: Manifest,
     predictions: Predictions,
@@ -46,7 +47,11 @@ def log(
 
 
 def strip(
-    classifier: Classifier, dataset: Dataset, manifest: Manifest, predictions: Predictions, method: str = "gradcam"
+    classifier: Classifier | Ensemble,
+    dataset: Dataset,
+    manifest: Manifest,
+    predictions: Predictions,
+    method: str = "gradcam",
 ) -> Figure:
     """A row of overlays of the images that tell most of the rarest class: what the report shows a model."""
     counts = np.bincount(predictions.targets[predictions.targets >= 0], minlength=len(predictions.classes))
@@ -61,7 +66,7 @@ def strip(
 
 
 def _log(
-    classifier: Classifier,
+    classifier: Classifier | Ensemble,
     dataset: Dataset,
     manifest: Manifest,
     predictions: Predictions,
@@ -101,8 +106,12 @@ def _log(
 
 
 def _explain(
-    classifier: Classifier, dataset: Dataset, manifest: Manifest, method: str, class_index: int
+    classifier: Classifier | Ensemble, dataset: Dataset, manifest: Manifest, method: str, class_index: int
 ) -> tuple[list[npt.NDArray[np.uint8]], base.Attribution]:
+    if isinstance(classifier, Ensemble):
+        images, view = dataset.pixels.images(manifest.rows), ensembles.frame(classifier)
+        attribution = ensembles.explain(method, classifier, images, np.full(len(images), class_index))
+        return panels.shown(ensembles.prepare(view, images), view.spec), attribution
     spec = classifier.spec
     pixels = dataset.pixels.resized(spec.crop, spec.size, manifest.rows)
     prepared = torch.from_numpy(pixels.astype(np.float32)).permute(0, 3, 1, 2).contiguous()

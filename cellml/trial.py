@@ -1,11 +1,14 @@
 """One trial, the straight way down: fit, predict, evaluate, explain, log."""
 
 import json
+import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 from matplotlib.figure import Figure
 
 from cellml import heatmaps
@@ -14,30 +17,45 @@ from cellml.data import figures as sheets
 from cellml.data.display import to_rgb
 from cellml.data.manifest import Manifest
 from cellml.data.prepare import Dataset
-from cellml.evaluation import figures, metrics
+from cellml.evaluation import combine, composition, figures, metrics
 from cellml.evaluation.predictions import Predictions
 from cellml.explain.base import EXPLAINERS
 from cellml.models import backbones as networks
-from cellml.models import classifier as models
-from cellml.sampling.strategies import STRATEGIES
+from cellml.models import classifier as classifiers
+from cellml.models import ensemble as models
+from cellml.models.classifier import Classifier
+from cellml.models.ensemble import Ensemble
+from cellml.sampling import strategies as sampling
 from cellml.tracking import names, registry
 from cellml.tracking.run import Run
 from cellml.training import fit as training
-from cellml.training import losses
+from cellml.training import folds, losses
 from cellml.training.predict import predict
 
-OnEpoch = Callable[[int, dict[str, float]], None]
+OnStep = Callable[[int, float], None]
 COMPARED = ("confusion", "mistakes")  # figures that the UI shows side by side for several runs
 BASELINE = ("accuracy", "balanced_accuracy", "f1_macro", "log_loss")
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a trial leaves behind: the fit, predictions by split, and the monitored validation metric."""
+    """What a trial leaves behind.
 
-    fit: training.Fit
+    Attributes:
+        classifier: the trained model; of a cross-validation the ensemble of its folds' networks.
+        predictions: by split; `oof` are those of a cross-validation, out of fold.
+        judged: which of the predictions choices may rest on: `val` or `oof`.
+        score: the monitored metric there; of a cross-validation its mean over the folds.
+        deviation: standard deviation of the score over the folds.
+        best: which fold's network had the best score.
+    """
+
+    classifier: Classifier | Ensemble
     predictions: dict[str, Predictions]
+    judged: str
     score: float
+    deviation: float = 0.0
+    best: int = 0
 
 
 def check(
@@ -57,7 +75,7 @@ def check(
     for backbone in backbones or [experiment.model.backbone]:
         networks.check(backbone, experiment.model.options)
     for strategy in strategies or [experiment.sampling.strategy]:
-        STRATEGIES.options(strategy, experiment.sampling.options)
+        sampling.check(strategy, experiment.sampling.options, experiment.sampling.recipes)
     metrics.check(experiment.train.monitor, classes)
     metrics.check(experiment.compare.metric, classes)
     losses.build(experiment.train.loss, experiment.train.loss_options, classes)
@@ -70,29 +88,50 @@ def run(
     dataset: Dataset,
     tracked: Run,
     *,
-    splits: Sequence[str] = ("val",),
-    on_epoch: OnEpoch | None = None,
+    splits: Sequence[str] = (),
+    on_step: OnStep | None = None,
     progress: bool = True,
 ) -> Outcome:
     """Fit on the training rows, judge on validation, log everything to one MLflow run.
+
+    With `train.folds` training and validation rows are cross-validated instead: each figure of `val/` is the mean over
+    the folds, `_sd` its standard deviation, and the folds' own values are the steps of `fold/`.
 
     Args:
         experiment: what to do.
         dataset: prepared data.
         tracked: the run that receives metrics and artifacts.
-        splits: which splits to log, `val` among them; a trial of a sweep never looks at the test rows.
-        on_epoch: called with the epoch and its record; may raise to stop the trial.
+        splits: further splits to predict and log; a trial of a sweep never looks at the test rows.
+        on_step: called after each epoch, or fold, with its number and the monitored metric; may raise to stop.
         progress: show a bar.
 
     Raises:
         UserError: the experiment does not fit the data.
     """
-    manifest = dataset.manifest
+    judge = _cross_validate if experiment.train.folds else _fit
+    outcome = judge(experiment, dataset, tracked, on_step, progress)
+    manifest, device = dataset.manifest, experiment.train.device
+    predictions = outcome.predictions | {
+        name: predict(outcome.classifier, dataset, manifest.split(name), device=device) for name in splits
+    }
+    with tracked.artifacts() as folder:
+        models.save(outcome.classifier, folder / "weights")
+        (folder / "config.yaml").write_text(experiment.yaml(), encoding="utf-8")
+    log_predictions(dataset, tracked, predictions)
+    shown = "test" if "test" in predictions else outcome.judged
+    if experiment.explain.count:
+        rows = _rows(manifest, predictions[shown])
+        heatmaps.log(outcome.classifier, dataset, rows, predictions[shown], tracked, experiment.explain)
+    return replace(outcome, predictions=predictions)
+
+
+def _fit(experiment: Experiment, dataset: Dataset, tracked: Run, on_step: OnStep | None, progress: bool) -> Outcome:
+    manifest, monitor = dataset.manifest, experiment.train.monitor
 
     def epoch_done(epoch: int, record: dict[str, float]) -> None:
         tracked.metrics(_keyed(record), step=epoch)
-        if on_epoch is not None:
-            on_epoch(epoch, record)
+        if on_step is not None:
+            on_step(epoch, record[f"val/{monitor}"])
 
     fitted = training.fit(
         experiment,
@@ -102,28 +141,54 @@ def run(
         on_epoch=epoch_done,
         progress=progress,
         pretrained=starting_point(experiment),
+        reference=reference(experiment),
     )
     assert fitted.validation is not None
-    predictions = {"val": fitted.validation}
-    for name in splits:
-        if name != "val":
-            rows = manifest.split(name)
-            predictions[name] = predict(fitted.classifier, dataset, rows, device=experiment.train.device)
     tracked.metrics({"fit_seconds": fitted.seconds, "best_epoch": fitted.best_epoch})
+    log_fits(tracked, [fitted])
+    score = metrics.value(monitor, fitted.validation)
+    return Outcome(fitted.classifier, {"val": fitted.validation}, "val", score)
+
+
+def _cross_validate(
+    experiment: Experiment, dataset: Dataset, tracked: Run, on_step: OnStep | None, progress: bool
+) -> Outcome:
+    monitor, rows = experiment.train.monitor, dataset.manifest.split("train", "val")
+    values: list[dict[str, float]] = []
+
+    def fold_done(number: int, fitted: training.Fit) -> None:
+        assert fitted.validation is not None
+        values.append(metrics.compute(fitted.validation))
+        record = {f"fold/{name}": value for name, value in values[-1].items()}
+        tracked.metrics(_keyed(record) | {"fold/fit_seconds": fitted.seconds}, step=number)
+        if on_step is not None:
+            on_step(number, values[-1][monitor])
+
+    done = folds.cross_validate(
+        experiment,
+        dataset,
+        rows,
+        on_fold=fold_done,
+        progress=progress,
+        pretrained=starting_point(experiment),
+        reference=reference(experiment),
+    )
+    table = pd.DataFrame(values)
+    mean, deviation = table.mean().to_dict(), table.std(ddof=1).to_dict()
+    record = {f"val/{name}": value for name, value in mean.items()}
+    record |= {f"val/{name}_sd": value for name, value in deviation.items()}
+    tracked.metrics(_keyed(record))
+    log_fits(tracked, done.fits)
     with tracked.artifacts() as folder:
-        models.save(fitted.classifier, folder / "weights")
-        (folder / "config.yaml").write_text(experiment.yaml(), encoding="utf-8")
-        (folder / "figures").mkdir()
-        curves = figures.learning_curves(fitted.history, best_epoch=fitted.best_epoch)
-        curves.savefig(folder / "figures" / "learning_curves.png")
-        (folder / "data").mkdir()
-        (folder / "data" / "class_counts.json").write_text(json.dumps(fitted.counts, indent=2))
-    log_predictions(dataset, tracked, predictions)
-    shown = "test" if "test" in predictions else "val"
-    if experiment.explain.count:
-        rows = manifest.split(shown)
-        heatmaps.log(fitted.classifier, dataset, rows, predictions[shown], tracked, experiment.explain)
-    return Outcome(fitted, predictions, metrics.value(experiment.train.monitor, predictions["val"]))
+        table.insert(0, "fold", range(1, len(table) + 1))
+        table.to_csv(folder / "folds.csv", index=False)
+    judged = [fitted.validation for fitted in done.fits if fitted.validation is not None]
+    weights = combine.RULES[experiment.train.ensemble](judged, monitor)
+    members, shares = [fitted.classifier for fitted in done.fits], (weights / weights.sum()).tolist()
+    ensemble = Ensemble(members, shares, strategy=experiment.sampling.strategy, digest=rows.digest)
+    sign = 1 if metrics.higher_is_better(monitor) else -1
+    best = int((sign * table[monitor]).argmax())
+    return Outcome(ensemble, {"oof": done.predictions}, "oof", mean[monitor], deviation[monitor], best)
 
 
 def starting_point(experiment: Experiment) -> models.Classifier | None:
@@ -133,7 +198,36 @@ def starting_point(experiment: Experiment) -> models.Classifier | None:
         UserError: no such model, or one without `weights/`.
     """
     weights = experiment.model.weights
-    return models.load(registry.weights_folder(weights)) if weights.startswith("models:/") else None
+    return classifiers.load(registry.weights_folder(weights)) if weights.startswith("models:/") else None
+
+
+def reference(experiment: Experiment) -> Classifier | None:
+    """The registered model in whose embeddings strategies look for neighbours, or None: see `sampling.embeddings`.
+
+    Raises:
+        UserError: no such model, or one without `weights/`.
+    """
+    uri = experiment.sampling.embeddings
+    return classifiers.load(registry.weights_folder(uri)) if uri.startswith("models:/") else None
+
+
+def log_fits(tracked: Run, fits: Sequence[training.Fit]) -> None:
+    """Log the learning curves, the class counts before and after sampling, and a sheet of synthetic images."""
+    several = len(fits) > 1
+    with tracked.artifacts() as folder:
+        (folder / "figures").mkdir()
+        (folder / "data").mkdir()
+        for number, fitted in enumerate(fits, start=1):
+            ending = f"_fold{number}" if several else ""
+            curves = figures.learning_curves(fitted.history, best_epoch=fitted.best_epoch)
+            curves.savefig(folder / "figures" / f"learning_curves{ending}.png")
+        counts = [fitted.counts for fitted in fits]
+        (folder / "data" / "class_counts.json").write_text(json.dumps(counts if several else counts[0], indent=2))
+        if fits[0].synthetic:
+            sheets.synthetic(fits[0].synthetic).savefig(folder / "data" / "synthetic.png")
+    notes = list(dict.fromkeys(note for fitted in fits for note in fitted.notes))
+    if notes:
+        tracked.tags({"cellml.sampling": "; ".join(notes)})
 
 
 def log_predictions(dataset: Dataset, tracked: Run, predictions: dict[str, Predictions]) -> None:
@@ -148,12 +242,28 @@ def log_predictions(dataset: Dataset, tracked: Run, predictions: dict[str, Predi
             record |= {f"{split}/{name}": value for name, value in metrics.compute(predicted).items()}
             record |= {f"{split}/majority_{name}": baseline[name] for name in BASELINE}
             predicted.save(folder / "predictions" / f"{split}.parquet")
-            for name, figure in _figures(dataset, manifest.split(split), predicted).items():
+            _log_composition(dataset, folder, split, predictions)
+            for name, figure in _figures(dataset, _rows(manifest, predicted), predicted).items():
                 path = folder / "figures" / f"{split}_{name}.png"
                 figure.savefig(path)
                 if name in COMPARED:
                     tracked.image(path, f"{split}_{name}")
     tracked.metrics(_keyed(record))
+
+
+def _log_composition(dataset: Dataset, folder: Path, split: str, predictions: dict[str, Predictions]) -> None:
+    """Write true and predicted composition of the populations of known mixture, where there are any."""
+    predicted, validation = predictions[split], predictions.get("oof", predictions.get("val"))
+    if predicted.soft_targets is None or not dataset.manifest.mixed.any():
+        return
+    soft = dataset.manifest.split("train").soft_targets
+    prior = None if soft is None else dict(zip(predicted.classes, soft.sum(axis=0).tolist(), strict=True))
+    shares = composition.table(predicted, validation, prior)
+    target = folder / "composition"
+    target.mkdir(exist_ok=True)
+    shares.to_csv(target / f"{split}.csv", index=False)
+    composition.summary(predicted, shares).to_csv(target / f"{split}_errors.csv", index=False)
+    composition.figure(shares).savefig(folder / "figures" / f"{split}_composition.png")
 
 
 def log_dataset(dataset: Dataset, tracked: Run, name: str, source: str, *, contact_sheets: bool = True) -> None:
@@ -174,6 +284,12 @@ def log_dataset(dataset: Dataset, tracked: Run, name: str, source: str, *, conta
                 sheet.savefig(target / f"{names.slug(label)}.png")
 
 
+def _rows(manifest: Manifest, predicted: Predictions) -> Manifest:
+    """The manifest's rows behind predictions, in their order."""
+    position = {name: i for i, name in enumerate(manifest.ids)}
+    return manifest.where(np.array([position[name] for name in predicted.ids], dtype=np.int64))
+
+
 def _figures(dataset: Dataset, manifest: Manifest, predicted: Predictions) -> dict[str, Figure]:
     position = {name: i for i, name in enumerate(manifest.ids)}
 
@@ -186,6 +302,6 @@ def _figures(dataset: Dataset, manifest: Manifest, predicted: Predictions) -> di
 
 
 def _keyed(record: dict[str, float]) -> dict[str, float]:
-    """Metrics under names that MLflow takes: the class in `val/recall_CD4+` is escaped."""
-    parted = ((key.rpartition("/"), value) for key, value in record.items())
+    """Metrics that have a value, under names that MLflow takes: the class in `val/recall_CD4+` is escaped."""
+    parted = ((key.rpartition("/"), value) for key, value in record.items() if math.isfinite(value))
     return {f"{prefix}{slash}{names.slug(name)}": value for (prefix, slash, name), value in parted}

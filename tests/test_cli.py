@@ -26,6 +26,7 @@ def test_help_imports_nothing_heavy():
         ("explainers", "gradcam"),
         ("metrics", "balanced_accuracy"),
         ("sources", "voc"),
+        ("rules", "greedy"),
     ],
 )
 def test_list_prints_a_name_a_line_with_a_description(what, member):
@@ -54,7 +55,7 @@ def run(monkeypatch, capsys):
         (["train"], "--experiment"),
         (["trian"], "trian"),
         ([], "Expected a command"),
-        (["list", "loses"], "did you mean 'losses'?"),
+        (["list", "loses"], "did you mean 'losses'"),
     ],
 )
 def test_a_mistake_is_one_line_and_status_2(run, words, said):
@@ -93,6 +94,18 @@ def test_options_and_dotted_overrides_reach_the_experiment(monkeypatch, tmp_path
     assert (experiment.data.path, experiment.sweep.trials, experiment.sweep.workers) == ("D", 7, 2)
     assert (experiment.sweep.timeout, experiment.train.lr, experiment.input.crop) == (60, 0.5, 80)
     assert storage == "sqlite:///o.db"
+
+
+def test_an_ensemble_takes_models_and_a_rule(monkeypatch, tmp_path):
+    from cellml import commands
+
+    seen = []
+    monkeypatch.setattr(commands, "ensemble", lambda experiment, models, rule: seen.append((models, rule)))
+    (tmp_path / "x.yaml").write_text("name: x\n")
+    words = ["ensemble", "--experiment", str(tmp_path / "x.yaml")]
+    for more in (["--models", "models:/a/1,models:/b/2", "--rule", "greedy"], ["--models", ""]):
+        cli.cli([*words, *more], standalone_mode=False)
+    assert seen == [("models:/a/1,models:/b/2", "greedy"), ("", "mean")]
 
 
 def test_empty_values_as_mlflow_run_passes_them_change_nothing(monkeypatch, tmp_path):

@@ -33,7 +33,8 @@ def thumbnail_forest(dataset: Dataset, train: Manifest, test: Manifest) -> npt.N
         Probabilities (N, K), 0 for a class without training rows.
     """
     forest = RandomForestClassifier(300, n_jobs=-1, random_state=0)
-    forest.fit(_thumbnails(dataset, train), train.targets)
+    known = train.where(~train.mixed)
+    forest.fit(_thumbnails(dataset, known), known.targets)
     probabilities = np.zeros((len(test), len(test.classes)))
     probabilities[:, forest.classes_] = forest.predict_proba(_thumbnails(dataset, test))
     return probabilities
@@ -55,7 +56,7 @@ def _one(name: str, dataset: Dataset, train: Manifest, test: Manifest) -> Evalua
     milliseconds = 1000 * (time.perf_counter() - start) / len(test)
     predictions = Predictions(
         ids=test.ids,
-        targets=test.targets,
+        targets=test.known_targets,
         probabilities=probabilities,
         groups=test.groups,
         classes=test.classes,

@@ -4,8 +4,8 @@ import dataclasses
 import math
 import statistics
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
@@ -17,7 +17,7 @@ from cellml.data.manifest import Manifest
 from cellml.data.prepare import Dataset
 from cellml.errors import UserError
 from cellml.evaluation.predictions import Predictions
-from cellml.models import classifier
+from cellml.models import ensemble
 from cellml.tracking import registry
 
 TIMED = 5  # calls that the median time is taken over, at least
@@ -35,6 +35,7 @@ class Evaluated:
         params_m: parameters, in millions; NaN where the model was registered without its weights.
         batch: most images of one call.
         warnings: what a reader must know of it, without its name.
+        thresholds: its operating thresholds by class name, fitted on validation rows; empty where it has none.
     """
 
     entry: registry.Entry
@@ -43,6 +44,7 @@ class Evaluated:
     params_m: float
     batch: int
     warnings: tuple[str, ...] = ()
+    thresholds: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -105,14 +107,15 @@ def _one(
         raise UserError(f"Expected probabilities that sum to 1 from {entry.uri}, got others; leave it out of entries")
     predictions = Predictions(
         ids=manifest.ids,
-        targets=manifest.targets,
+        targets=manifest.known_targets,
         probabilities=probabilities[:, order],
         groups=manifest.groups,
         classes=manifest.classes,
         soft_targets=manifest.soft_targets,
     )
     warnings = tuple(_provenance(str(predictor.metadata.get("digest", "")), dataset.manifest, manifest))
-    return Evaluated(entry, predictions, milliseconds, _parameters(entry), batch, warnings)
+    thresholds = dict(predictor.metadata.get("thresholds") or {})
+    return Evaluated(entry, predictions, milliseconds, _parameters(entry), batch, warnings, thresholds)
 
 
 def _order(predictor: registry.Predictor, classes: tuple[str, ...], pixels: PixelCache) -> list[int]:
@@ -170,12 +173,12 @@ def _batches(pixels: PixelCache, rows: npt.NDArray[np.int64], batch: int) -> Ite
 
 
 def _parameters(entry: registry.Entry) -> float:
-    """Parameters in millions, of the network rebuilt from the weights beside the registered program."""
+    """Parameters in millions, of the networks rebuilt from the weights beside the registered program."""
     try:
         folder = registry.weights_folder(entry.uri)
     except UserError:
         return math.nan
-    return sum(p.numel() for p in classifier.load(folder).parameters()) / 1e6
+    return sum(p.numel() for p in ensemble.load(folder).parameters()) / 1e6
 
 
 def _provenance(digest: str, everything: Manifest, test: Manifest) -> Iterator[str]:

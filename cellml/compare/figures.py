@@ -58,10 +58,11 @@ def confusion(predictions: Predictions, title: str) -> Figure:
     """Confusion matrix of one model: counts, shaded and annotated by the share of the true class.
 
     Args:
-        predictions: N images with known targets.
+        predictions: N images; those of unknown class are left out.
         title: the model's name, folded where it is long.
     """
     k = len(predictions.classes)
+    predictions = predictions.labelled
     counts = matrices.matrix(predictions.targets, predictions.predicted, k).astype(int)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     names = style.names(predictions.classes, 18)
@@ -95,6 +96,7 @@ def roc(predictions: Sequence[Predictions], names: Sequence[str]) -> Figure:
         predictions: one a model, best first, on the same images.
         names: the models' names; beyond the first `HIGHLIGHTED` the curves are grey and not named.
     """
+    predictions = [one.labelled for one in predictions]
     first = predictions[0]
     support = np.bincount(first.targets, minlength=len(first.classes))
     wanted = [k for k in range(len(support)) if 0 < support[k] < len(first)]

@@ -4,6 +4,7 @@ import html
 import math
 import re
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,6 +16,13 @@ from rich.table import Table
 MAJORITY = "majority class"
 DESCRIPTION_LIMIT = 5000  # characters of a registered model's description in MLflow's database
 PARAMS = "params (M)"
+_FURTHER = {
+    "accuracy_thresholded": "accuracy at thresholds",
+    "f1_thresholded": "F1 at thresholds",
+    "balanced_accuracy_thresholded": "bal. accuracy at thresholds",
+    "composition_rmse": "composition RMSE",
+}
+_NARROW = ("balanced_accuracy_thresholded", "composition_rmse")  # of these, what the short tables show
 _LATEX = {
     "\\": r"\textbackslash{}",
     "&": r"\&",
@@ -62,6 +70,14 @@ def interval(row: Any) -> str:
     low, high = number(row["balanced_accuracy_low"]), number(row["balanced_accuracy_high"])
     point = number(row["balanced_accuracy"])
     return f"{point} [{low}, {high}]" if low and high else point
+
+
+def further(table: pd.DataFrame) -> list[tuple[str, str]]:
+    """Key and head of the columns after `identical_to` that hold anything."""
+    columns = list(table.columns)
+    keys = [key for key in columns[columns.index("identical_to") + 1 :] if table[key].notna().any()]
+    of_rarest = {f"recall_{name}_thresholded": f"recall {name} at thresholds" for name in table.attrs["classes"]}
+    return [(key, (_FURTHER | of_rarest).get(key, key.replace("_", " "))) for key in keys]
 
 
 def rank(row: Any) -> str:
@@ -158,7 +174,7 @@ def render(table: pd.DataFrame) -> Table:
     remarks = escape("\n".join(_remarks(table)[:-1]))
     shown = Table(box=box.SIMPLE_HEAD, pad_edge=False, caption=remarks, caption_justify="left", padding=(0, 1, 0, 0))
     records = table.to_dict("records")
-    columns = [column for column in _columns(table) if column.name != PARAMS]
+    columns = [column for column in _columns(table) if column.name not in (PARAMS, *_FURTHER.values())]
     for column in columns:
         longest = max(len(column.text(row)) for row in records)
         if column.right:
@@ -187,9 +203,14 @@ def _columns(table: pd.DataFrame) -> list[Column]:
     if rarest is not None:
         columns.append(Column(f"recall {rarest}", True, lambda row: number(row[f"recall_{rarest}"])))
     columns.append(Column("p vs best", True, lambda row: significance(row["p_vs_best"])))
+    columns += [Column(head, True, partial(_cell, key)) for key, head in further(table) if key in _NARROW]
     if any(note(row, table) for row in table.to_dict("records")):
         columns.append(Column("note", False, lambda row: note(row, table)))
     return columns
+
+
+def _cell(key: str, row: Any) -> str:
+    return number(row[key])
 
 
 def _remarks(table: pd.DataFrame) -> list[str]:

@@ -116,8 +116,7 @@ def _columns(table: pd.DataFrame, classes: Sequence[str]) -> list[dict[str, Any]
     columns += [("p_vs_best", "p vs best", False)]
     columns += [(key, head, False) for key, head in _HEADS.items() if key != "balanced_accuracy"]
     columns += [(f"recall_{name}", f"recall {name}", False) for name in classes]
-    if table.columns[-1] != "identical_to":  # the ranking metric, where it is none of the usual columns
-        columns.append((table.columns[-1], table.columns[-1].replace("_", " "), False))
+    columns += [(key, head, False) for key, head in formats.further(table)]
     columns += [("params_m", "params (M)", False), ("ms_per_image", "ms/image", False), ("run_id", "run", True)]
     return [{"key": key, "name": head, "text": text} for key, head, text in columns]
 
@@ -218,6 +217,8 @@ def _notes(settings: Compare, ranking: Sequence[Evaluated], test: Manifest) -> l
         "best row was picked on these same images, so small differences deserve distrust.",
         "Precision, F1 and AUROC (one class against the rest) are means over the classes with equal weight; the mean "
         "recall is the balanced accuracy.",
+        "Columns at thresholds score the class that a model's operating thresholds say, which its validation rows set "
+        "for balanced accuracy; all others score the most probable class.",
         "The last row is a baseline that always answers the commonest class; a model that does not beat it has learned "
         "nothing. The dashed line in the bar plot is its balanced accuracy.",
         "Models marked identical, with the same letter, gave the same probabilities to six decimals on every image.",

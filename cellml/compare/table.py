@@ -9,7 +9,7 @@ from cellml.compare.collect import Evaluated
 from cellml.compare.formats import MAJORITY
 from cellml.config import Compare
 from cellml.data.manifest import Manifest
-from cellml.evaluation import intervals, metrics
+from cellml.evaluation import confusion, intervals, metrics, thresholds
 from cellml.evaluation.predictions import Predictions
 
 COLUMNS = (
@@ -46,6 +46,7 @@ _METRICS = {
     "auroc": "auroc",
     "mcc": "mcc",
 }
+COMPOSITION = "composition_rmse"
 
 
 def build(
@@ -60,11 +61,14 @@ def build(
         settings: `metric` ranks; `resamples` and `seed` make the intervals.
 
     Returns:
-        M + 1 rows with `COLUMNS`, `recall_<class>` for every class, `identical_to`, and the ranking metric where it is
-        not among them. `balanced_accuracy_low` and `_high` are the 95 % interval over resampled groups; `p_vs_best` is
-        the paired p of the ranking metric's difference to the first row (NaN there). Models with the same score share
-        a rank; the baseline's is missing. `identical_to` names the entries with the same probabilities, by model and
-        version, joined by ", ". `attrs` holds "metric", "classes" and "rarest", the test rows' rarest class.
+        M + 1 rows with `COLUMNS`, `recall_<class>` for every class, `identical_to`, the ranking metric where it is not
+        among them, `accuracy_thresholded`, `f1_thresholded`, `balanced_accuracy_thresholded` and, of the rarest class,
+        `recall_<class>_thresholded`, which score the classes that the models' operating thresholds say instead of the
+        most probable ones (missing for a model without), and `composition_rmse` where the test rows have soft labels.
+        `balanced_accuracy_low` and `_high` are the 95 % interval over resampled groups; `p_vs_best` is the paired p of
+        the ranking metric's difference to the first row (NaN there). Models with the same score share a rank; the
+        baseline's is missing. `identical_to` names the entries with the same probabilities, by model and version,
+        joined by ", ". `attrs` holds "metric", "classes" and "rarest", the test rows' rarest class.
 
     Raises:
         UserError: no such metric, or models that did not predict the same rows.
@@ -91,16 +95,22 @@ def build(
         row |= {"n": len(test), "p_vs_best": p[m], "test_digest": digest}
         row |= {f"recall_{name}": score[f"recall_{name}"] for name in test.classes}
         row |= {settings.metric: score[settings.metric]} if settings.metric not in _METRICS.values() else {}
+        row |= {COMPOSITION: score[COMPOSITION]} if test.soft_targets is not None else {}
         rows.append(row)
+    present = {name: count for name, count in test.counts.items() if count}
+    rarest = min(present, key=lambda name: present[name])
+    operating = [_thresholded(one, rarest) for one in ranking]
+    operating.append(dict.fromkeys(operating[0], np.nan))
+    rows = [further | row for further, row in zip(operating, rows, strict=True)]
     columns = [*COLUMNS, *(f"recall_{name}" for name in test.classes), "identical_to"]
+    columns += [settings.metric] if settings.metric in rows[0] and settings.metric not in columns else []
     table = pd.DataFrame(rows)
     table["rank"] = pd.array([*_ranks(points[:-1]), None], dtype="Int64")
     table = table[[*columns, *(c for c in table.columns if c not in columns)]]
-    present = {name: count for name, count in test.counts.items() if count}
     table.attrs = {
         "metric": settings.metric,
         "classes": list(test.classes),
-        "rarest": min(present, key=lambda name: present[name]),
+        "rarest": rarest,
         "grouped": len(set(test.groups)) < len(test),
     }
     return table
@@ -129,6 +139,21 @@ def _described(one: Evaluated, same: list[str]) -> dict[str, object]:
         "run_id": entry.run_id,
         "identical_to": ", ".join(same),
     }
+
+
+def _thresholded(one: Evaluated, rarest: str) -> dict[str, float]:
+    """Scores at a model's operating thresholds, NaN where it has none."""
+    known = metrics.scorable(one.predictions)
+    said = thresholds.predicted(known, one.thresholds)
+    counts = confusion.matrix(known.targets, said, len(known.classes))
+    recall = confusion.recall(counts)
+    scores = {
+        "accuracy_thresholded": confusion.accuracy(counts),
+        "f1_thresholded": confusion.macro(confusion.f1(counts)),
+        "balanced_accuracy_thresholded": confusion.macro(recall),
+        f"recall_{rarest}_thresholded": recall[known.classes.index(rarest)],
+    }
+    return {name: float(score) if one.thresholds else np.nan for name, score in scores.items()}
 
 
 def _baseline() -> dict[str, object]:

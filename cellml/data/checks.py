@@ -45,7 +45,9 @@ def check(manifest: Manifest, pixels: Any) -> Report:
     return Report(
         problems=problems,
         digest=manifest.digest,
-        counts={s: part.counts for s, part in parts.items()},
+        counts={
+            s: part.counts | ({"in mixtures": n} if (n := int(part.mixed.sum())) else {}) for s, part in parts.items()
+        },
         groups={s: int(part.table["group"].nunique()) for s, part in parts.items()},
         grouped=bool(table["group"].nunique() < len(table)),
         identical=[tuple(ids[rows]) for rows in copies],

@@ -1,5 +1,6 @@
 """Pictures of a data set: a contact sheet a class and the balance of the classes."""
 
+from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
@@ -76,10 +77,37 @@ def class_balance(manifest: Manifest) -> Figure:
     return figure
 
 
+def synthetic(strips: Sequence[tuple[str, Sequence[npt.NDArray]]], columns: int = 3) -> Figure:
+    """Made-up training images beside what they were made of.
+
+    Args:
+        strips: a caption and images (H, W, C) a strip, one size and type throughout.
+        columns: strips beside each other.
+    """
+    wide = max(len(images) for _, images in strips)
+    lines = -(-len(strips) // columns)
+    block = wide * (TILE + GAP) + 4 * GAP
+    mosaic = np.full((lines * (TILE + CAPTION), columns * block, 3), 255, dtype=np.uint8)
+    figure = Figure(figsize=(mosaic.shape[1] / DPI, mosaic.shape[0] / DPI), dpi=DPI)
+    axes = figure.add_axes((0, 0, 1, 1))
+    values = np.concatenate([np.stack(images) for _, images in strips])
+    low, high = _range(values.reshape(-1, values.shape[-1])) if values.dtype != np.uint8 else (None, None)
+    for place, (caption, images) in enumerate(strips):
+        y, left = place // columns * (TILE + CAPTION), place % columns * block
+        for k, image in enumerate(images):
+            x = left + k * (TILE + GAP)
+            mosaic[y : y + TILE, x : x + TILE] = _fitted(display.to_rgb(image, low, high))
+        axes.text(left, y + TILE + 2, caption, size=5, va="top", parse_math=False)
+    axes.imshow(mosaic, interpolation="nearest")
+    axes.axis("off")
+    return figure
+
+
 def _sheet(
     dataset: Pictured, name: str, scale: tuple[npt.NDArray, npt.NDArray] | None, columns: int, rows: int
 ) -> Figure:
-    part = dataset.manifest.where((dataset.manifest.table["label"] == name).to_numpy())
+    manifest = dataset.manifest
+    part = manifest.where((manifest.table["label"] == name).to_numpy() & ~manifest.mixed)
     order = np.argsort(part.ids.astype(str), kind="stable")
     chosen = order[np.unique(np.linspace(0, len(order) - 1, min(len(order), columns * rows)).round().astype(int))]
     lines = max(1, -(-len(chosen) // columns))
@@ -127,6 +155,11 @@ def _scale(manifest: Manifest, pixels: Pixels) -> tuple[npt.NDArray, npt.NDArray
     if images[0].dtype == np.uint8 and channels <= 3:
         return None
     values = np.concatenate([image.reshape(-1, channels) for image in images])
+    return _range(values)
+
+
+def _range(values: npt.NDArray) -> tuple[npt.NDArray, npt.NDArray]:
+    """What becomes black and white of (N, C) values, per channel."""
     low, high = np.percentile(values, display.PERCENTILES, axis=0)
     return low, high
 

@@ -17,7 +17,15 @@ from cellml.errors import UserError
 SPLITS = ("train", "val", "test")
 BOX = ("x0", "y0", "x1", "y1")
 COLUMNS = ("id", "file", "label", "group", "split", "pixels", "row")
+MIXTURE = "mixture"
 SOFT = "soft:"  # prefix of the columns with class probabilities
+
+
+def strata(table: pd.DataFrame) -> npt.NDArray[np.object_]:
+    """What splits are stratified by, (N,): the mixture of a mixed row, the class of the others."""
+    if MIXTURE not in table:
+        return table["label"].to_numpy(dtype=object)
+    return np.where(table[MIXTURE] != "", table[MIXTURE], table["label"]).astype(object)
 
 
 @dataclass(frozen=True)
@@ -27,7 +35,9 @@ class Manifest:
     Columns of `table`: `id` (unique str), `file` (path relative to the data folder), `label` (class name), `group`
     (str; the id itself where nothing groups), `split` ("train", "val", "test", or "" before splitting), `pixels` (32
     hex digits of the decoded pixels, "" before decoding), `row` (position in the pixel cache, -1 before decoding);
-    optional `x0, y0, x1, y1` (box in source pixels), `mask` (file), and `soft:<class>` (label probabilities).
+    optional `x0, y0, x1, y1` (box in source pixels), `mask` (file), `soft:<class>` (label probabilities), and `mixture`
+    (name of the mixture that a row was taken from, so that its own class is unknown and `label` is the most frequent
+    one; "" for the others).
     """
 
     table: pd.DataFrame
@@ -58,6 +68,23 @@ class Manifest:
         return np.array([index[label] for label in self.table["label"]], dtype=np.int64)
 
     @property
+    def mixed(self) -> npt.NDArray[np.bool_]:
+        """Rows of a mixture, (N,): their own class is unknown."""
+        if MIXTURE not in self.table:
+            return np.zeros(len(self), dtype=bool)
+        return (self.table[MIXTURE] != "").to_numpy(dtype=bool)
+
+    @property
+    def known_targets(self) -> npt.NDArray[np.int64]:
+        """Class index of each row, -1 where the class is unknown, (N,) int64."""
+        return np.where(self.mixed, -1, self.targets)
+
+    @property
+    def strata(self) -> npt.NDArray[np.object_]:
+        """What splits are stratified by, (N,): the mixture of a mixed row, the class of the others."""
+        return strata(self.table)
+
+    @property
     def soft_targets(self) -> npt.NDArray[np.float64] | None:
         """Label probabilities, (N, K), or None where labels are hard."""
         columns = [SOFT + name for name in self.classes]
@@ -72,8 +99,8 @@ class Manifest:
 
     @property
     def counts(self) -> dict[str, int]:
-        """Rows per class, in class order."""
-        counts = self.table["label"].value_counts()
+        """Rows per class, in class order; those of a mixture are of no known class and not counted."""
+        counts = self.table["label"][~self.mixed].value_counts()
         return {name: int(counts.get(name, 0)) for name in self.classes}
 
     @property
@@ -100,6 +127,11 @@ class Manifest:
     def split(self, *names: str) -> "Manifest":
         """The rows of one or several splits."""
         return self.where(self.table["split"].isin(names).to_numpy())
+
+    def positions(self, rows: "Manifest") -> npt.NDArray[np.int64]:
+        """Where rows of this manifest stand in it, (N,)."""
+        order = np.argsort(self.rows)
+        return order[np.searchsorted(self.rows, rows.rows, sorter=order)]
 
     def with_column(self, name: str, values: Sequence[object] | npt.NDArray) -> "Manifest":
         """A copy with one column set."""

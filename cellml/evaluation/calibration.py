@@ -1,10 +1,15 @@
-"""How far stated probabilities are from observed frequencies."""
+"""How far stated probabilities are from observed frequencies, and the temperature that brings them nearer."""
 
 import numpy as np
 import numpy.typing as npt
+from scipy import optimize, special
+
+from cellml.errors import UserError
+from cellml.evaluation.predictions import Predictions
 
 Array = npt.NDArray[np.float64]
 BINS = 15
+COLDEST, HOTTEST = 0.05, 20.0  # temperatures; validation rows that are all right, or all wrong, would have no best one
 
 
 def bins(probabilities: Array) -> npt.NDArray[np.int64]:
@@ -26,6 +31,41 @@ def gaps(probabilities: Array, correct: npt.NDArray[np.bool_]) -> tuple[npt.NDAr
         2017, ICML, eq. 5).
     """
     return bins(probabilities), correct - probabilities.max(axis=1)
+
+
+def temperature(validation: Predictions) -> float:
+    """The temperature T whose p^(1/T), made to sum to 1, have the smallest log-loss (Guo et al. 2017, ICML, sec. 4.2).
+
+    Args:
+        validation: predictions at temperature 1; where labels are soft, the soft cross-entropy of all rows counts.
+
+    Returns:
+        T in 0.05..20; above 1 where the probabilities are too sure.
+
+    Raises:
+        UserError: no row has a known label, or a probability is not finite.
+    """
+    known = validation if validation.soft_targets is not None else validation.labelled
+    if not len(known) or not np.isfinite(known.probabilities).all():
+        raise UserError(
+            f"Expected finite probabilities of validation rows to calibrate on, got {len(known)} rows of known label; "
+            "set train.calibrate: false"
+        )
+    logits, truth = np.log(np.maximum(known.probabilities, np.finfo(np.float64).tiny)), known.truth
+
+    def loss(log_t: float) -> float:
+        return -float((truth * special.log_softmax(logits / np.exp(log_t), axis=1)).sum(1).mean())
+
+    # convex in 1/T, so with one minimum in log T
+    found = optimize.minimize_scalar(
+        loss, bounds=(np.log(COLDEST), np.log(HOTTEST)), method="bounded", options={"xatol": 1e-6}
+    )
+    return float(np.exp(found.x))
+
+
+def heated(probabilities: Array, temperature: float) -> Array:
+    """Probabilities p^(1/T), (N, K), made to sum to 1."""
+    return special.softmax(np.log(np.maximum(probabilities, np.finfo(np.float64).tiny)) / temperature, axis=1)
 
 
 def wilson(successes: npt.NDArray, count: npt.NDArray, z: float = 1.96) -> tuple[Array, Array]:

@@ -38,7 +38,7 @@ def bootstrap(
     """95 % intervals of several metrics of one model, all on the same resamples.
 
     Args:
-        predictions: rows of unknown target are left out.
+        predictions: rows that a metric does not score (see `metrics.scorable`) are left out.
         names: metrics, per-class ones such as `recall_<class>` among them.
         resamples: R.
         seed: the same seed and groups give the same resamples, whatever the model.
@@ -119,7 +119,11 @@ def multiplicities(groups: int, resamples: int, seed: int) -> Iterator[Array]:
 def _sampled(models: Sequence[Predictions], names: Sequence[str], resamples: int, seed: int) -> dict[str, Array]:
     for name in names:
         metrics.check(name, models[0].classes)
-    aligned = _aligned(models)
+    soft = [name for name in names if name in metrics.SOFT]
+    if soft and models[0].soft_targets is not None and len(soft) < len(names):
+        hard = [name for name in names if name not in metrics.SOFT]
+        return _sampled(models, hard, resamples, seed) | _sampled(models, soft, resamples, seed)
+    aligned = _aligned([metrics.scorable(model, soft=bool(soft)) for model in models])
     codes, uniques = pd.factorize(aligned[0].groups, sort=True)
     count = len(uniques)
     samples = {name: np.full((resamples, len(models)), np.nan) for name in names}
@@ -137,10 +141,9 @@ def _sampled(models: Sequence[Predictions], names: Sequence[str], resamples: int
 
 
 def _aligned(models: Sequence[Predictions]) -> list[Predictions]:
-    first = metrics.scorable(models[0])
+    first = models[0]
     aligned = [first]
-    for model in models[1:]:
-        known = metrics.scorable(model)
+    for known in models[1:]:
         if known.classes != first.classes:
             raise UserError(
                 f"Expected models over the same classes, got {list(first.classes)} and {list(known.classes)}; "
@@ -152,13 +155,14 @@ def _aligned(models: Sequence[Predictions]) -> list[Predictions]:
                 f"Expected predictions for the same {len(first)} labelled images, got {len(known)} other ones; "
                 "evaluate every model on the same test set"
             )
-        known = known.where(positions)
-        for what in ("targets", "groups"):
-            different = int((getattr(known, what) != getattr(first, what)).sum())
-            if different:
+        model = known.where(positions)
+        for what, name in (("targets", "targets"), ("groups", "groups"), ("truth", "soft targets")):
+            different = getattr(model, what) != getattr(first, what)
+            if different.any():
+                count = int(different.reshape(len(first), -1).any(axis=1).sum())
                 raise UserError(
-                    f"Expected the same {what} for every model, got {different} different ones; "
+                    f"Expected the same {name} for every model, got {count} different ones; "
                     "evaluate every model on the same test set"
                 )
-        aligned.append(known)
+        aligned.append(model)
     return aligned

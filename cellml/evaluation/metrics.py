@@ -1,8 +1,9 @@
 """Figures of merit: predictions in, one number out.
 
-Rows whose target is unknown (-1) are left out. A class without rows in the targets has NaN for its own figures, never
-a 0 that could be taken for a score, and macro averages run over the present classes; a present class that was never
-predicted has precision and F1 of 0, as in scikit-learn.
+Rows whose target is unknown (-1) are left out; where labels are soft, the metrics in SOFT score them all, as an image
+of a known mixture has a label without having a known class. A class without rows in the targets has NaN for its own
+figures, never a 0 that could be taken for a score, and macro averages run over the present classes; a present class
+that was never predicted has precision and F1 of 0, as in scikit-learn.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -10,15 +11,17 @@ from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
+from scipy import special
 
 from cellml.errors import UserError, near
-from cellml.evaluation import calibration, confusion, ranking
+from cellml.evaluation import calibration, confusion, populations, ranking
 from cellml.evaluation.predictions import Predictions
 from cellml.registry import Registry
 
 METRICS: Registry[Callable[[Predictions], float]] = Registry("metric")
 PER_CLASS = ("precision", "recall", "f1", "auroc")  # each gives <name>_<class>
-LOWER = {"log_loss", "ece"}  # metrics whose smaller value is the better one
+SOFT = ("soft_cross_entropy", "brier", "rmse", "kl", "composition_rmse")  # metrics of label probabilities
+LOWER = {"log_loss", "ece", *SOFT}  # metrics whose smaller value is the better one
 
 
 @METRICS.register("accuracy")
@@ -108,13 +111,43 @@ def ece(predictions: Predictions) -> float:
     return float(np.abs(np.bincount(bins, weights=gaps)).sum() / len(known))
 
 
-def scorable(predictions: Predictions) -> Predictions:
-    """The rows that can be scored: those with a known target.
+@METRICS.register("soft_cross_entropy")
+def soft_cross_entropy(predictions: Predictions) -> float:
+    """Mean of -sum_k t_k log p_k over label probabilities t, in nats; lower is better."""
+    return float(soft_losses("soft_cross_entropy", scorable(predictions, soft=True)).mean())
+
+
+@METRICS.register("brier")
+def brier(predictions: Predictions) -> float:
+    """Mean over images of sum_k (t_k - p_k)^2 (Brier 1950), 0..2; lower is better."""
+    return float(soft_losses("brier", scorable(predictions, soft=True)).mean())
+
+
+@METRICS.register("rmse")
+def rmse(predictions: Predictions) -> float:
+    """Root of the sum over images and classes of (t_k - p_k)^2, divided by the images; lower is better."""
+    return float(np.sqrt(brier(predictions)))
+
+
+@METRICS.register("kl")
+def kl(predictions: Predictions) -> float:
+    """Mean Kullback-Leibler divergence of the probabilities from the labels, in nats; lower is better."""
+    return float(soft_losses("kl", scorable(predictions, soft=True)).mean())
+
+
+@METRICS.register("composition_rmse")
+def composition_rmse(predictions: Predictions) -> float:
+    """RMSE of mean probabilities against mean soft labels over groups of images; lower is better."""
+    return populations.rmse(scorable(predictions, soft=True))
+
+
+def scorable(predictions: Predictions, soft: bool = False) -> Predictions:
+    """The rows that can be scored: those with a known target, or for `soft` metrics all where labels are soft.
 
     Raises:
         UserError: there are none, or a probability of theirs is not finite.
     """
-    known = predictions.labelled
+    known = predictions if soft and predictions.soft_targets is not None else predictions.labelled
     if not len(known):
         raise UserError("Expected rows with a known class to score, got none; give labelled images")
     broken = int((~np.isfinite(known.probabilities)).any(axis=1).sum())
@@ -128,8 +161,21 @@ def scorable(predictions: Predictions) -> Predictions:
 
 def losses(predictions: Predictions) -> npt.NDArray[np.float64]:
     """Log-loss of each row, (N,) in nats; probabilities below 2.2e-16 count as that, so that a loss stays finite."""
-    chosen = predictions.probabilities[np.arange(len(predictions)), predictions.targets]
-    return -np.log(np.clip(chosen, np.finfo(np.float64).eps, 1))
+    return -_log(predictions.probabilities[np.arange(len(predictions)), predictions.targets])
+
+
+def soft_losses(name: str, predictions: Predictions) -> npt.NDArray[np.float64]:
+    """What a metric of SOFT averages over rows, (N,): its own term, or squared errors summed over classes.
+
+    Args:
+        name: soft_cross_entropy or kl, of probabilities clipped as by `losses`; brier or rmse.
+        predictions: N rows of known label, hard or soft.
+    """
+    t, p = predictions.truth, predictions.probabilities
+    if name in ("brier", "rmse"):
+        return ((t - p) ** 2).sum(axis=1)
+    cross = -(t * _log(p)).sum(axis=1)
+    return cross + special.xlogy(t, t).sum(axis=1) if name == "kl" else cross
 
 
 def auroc_by_class(predictions: Predictions) -> npt.NDArray[np.float64]:
@@ -244,6 +290,10 @@ def majority_baseline(train_counts: Mapping[str, int], predictions: Predictions)
     if counts.sum() <= 0:
         raise UserError("Expected training rows for the majority baseline, got none; give the training split's counts")
     return replace(predictions, probabilities=np.tile(counts / counts.sum(), (len(predictions), 1)))
+
+
+def _log(probabilities: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    return np.log(np.clip(probabilities, np.finfo(np.float64).eps, 1))
 
 
 def _counts(predictions: Predictions) -> npt.NDArray[np.float64]:

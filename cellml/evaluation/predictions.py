@@ -23,7 +23,7 @@ class Predictions:
         probabilities: (N, K) float64, rows sum to 1.
         groups: (N,) str, what may not be split.
         classes: the K class names.
-        soft_targets: (N, K) label probabilities, or None.
+        soft_targets: (N, K) label probabilities, also of rows whose class is unknown (a mixture's), or None.
     """
 
     ids: npt.NDArray[np.object_]
@@ -53,6 +53,13 @@ class Predictions:
         """The rows whose target is known; itself where all are."""
         known = self.targets >= 0
         return self if known.all() else self.where(known)
+
+    @property
+    def truth(self) -> npt.NDArray[np.float64]:
+        """Label probabilities, (N, K): the soft targets, or ones and zeros; zeros where the class is unknown."""
+        if self.soft_targets is not None:
+            return self.soft_targets
+        return (self.targets[:, None] == np.arange(len(self.classes))).astype(np.float64)
 
     def where(self, mask: npt.ArrayLike) -> "Predictions":
         """The rows where a boolean (N,) mask is true, or the rows at the given positions, in that order."""

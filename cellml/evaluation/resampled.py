@@ -1,20 +1,21 @@
 """One model's metrics under many resamples of its groups, from per-group sufficient statistics.
 
-A resample is a column of multiplicities: how often each group was drawn. Metrics of the confusion matrix, log-loss and
-calibration follow from sums over groups: a product with a sparse matrix scores all resamples, in a time that does not
-grow with the number of classes (and without BLAS threads, which a busy machine slows down a hundredfold). AUROC and
-average precision are weighted rank statistics. A metric that is only registered, with no such form, is called once a
-resample.
+A resample is a column of multiplicities: how often each group was drawn; a group drawn twice is two groups. Metrics of
+the confusion matrix, mean losses, calibration and the error of compositions follow from sums over groups: a product
+with a sparse matrix scores all resamples, in a time that does not grow with the number of classes (and without BLAS
+threads, which a busy machine slows down a hundredfold). AUROC and average precision are weighted rank statistics. A
+metric that is only registered, with no such form, is called once a resample.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import cached_property, partial
 
 import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
-from cellml.evaluation import calibration, confusion, metrics, ranking
+from cellml.evaluation import calibration, confusion, metrics, populations, ranking
 from cellml.evaluation.predictions import Predictions
 
 Array = npt.NDArray[np.float64]
@@ -42,7 +43,7 @@ class Resampled:
     """Predictions arranged by group, ready to be scored under any multiplicities.
 
     Args:
-        predictions: N rows, every target known.
+        predictions: N rows that the metrics to come can score, see `metrics.scorable`.
         groups: (N,) group index.
         count: G, the number of groups.
     """
@@ -77,8 +78,12 @@ class Resampled:
                 found[name] = _FIGURES[kind](counts)[:, metrics.per_class(name, classes)[1]]
             elif kind in ("auroc", "average_precision") and rows is not None:
                 found[name] = self._ranked(name, kind, rows)
-            elif kind in ("log_loss", "ece"):
-                found[name] = self._summed(kind, multiplicities)
+            elif kind == "ece":
+                found[name] = np.abs(self._gaps @ multiplicities).sum(0) / self._sizes(multiplicities)
+            elif kind == "composition_rmse":
+                found[name] = self._composition(multiplicities)
+            elif kind == "log_loss" or kind in metrics.SOFT:
+                found[name] = self._mean_loss(kind, multiplicities)
             else:
                 found[name] = self._called(name, multiplicities)
         return found
@@ -90,14 +95,8 @@ class Resampled:
         return self._by_group(p.targets * k + p.predicted, np.ones(len(p)), k * k)
 
     @cached_property
-    def _sizes(self) -> sparse.csr_array:
-        p = self.predictions
-        return self._by_group(np.zeros_like(p.targets), np.ones(len(p)), 1)
-
-    @cached_property
-    def _losses(self) -> sparse.csr_array:
-        p = self.predictions
-        return self._by_group(np.zeros_like(p.targets), metrics.losses(p), 1)
+    def _populations(self) -> populations.Populations:
+        return populations.find(self.predictions)
 
     @cached_property
     def _gaps(self) -> sparse.csr_array:
@@ -108,9 +107,25 @@ class Resampled:
     def _by_group(self, cells: npt.NDArray[np.int64], values: Array, count: int) -> sparse.csr_array:
         return sparse.coo_array((values, (cells, self.groups)), shape=(count, self.count)).tocsr()
 
-    def _summed(self, kind: str, multiplicities: Array) -> Array:
-        sums = (self._losses if kind == "log_loss" else self._gaps) @ multiplicities
-        return np.abs(sums).sum(0) / (self._sizes @ multiplicities)[0]
+    def _sizes(self, multiplicities: Array) -> Array:
+        return self._sums(np.ones(len(self.predictions)), multiplicities)
+
+    def _sums(self, values: Array, multiplicities: Array) -> Array:
+        """Sum of a value a row over each resample, (R,)."""
+        return np.einsum("g,gr->r", np.bincount(self.groups, weights=values, minlength=self.count), multiplicities)
+
+    def _mean_loss(self, kind: str, multiplicities: Array) -> Array:
+        p = self.predictions
+        values = metrics.losses(p) if kind == "log_loss" else metrics.soft_losses(kind, p)
+        means = self._sums(values, multiplicities) / self._sizes(multiplicities)
+        return np.sqrt(means) if kind == "rmse" else means
+
+    def _composition(self, multiplicities: Array) -> Array:
+        found = self._populations
+        drawn = multiplicities[[self.groups[rows[0]] for rows in found.rows]]
+        count = drawn.sum(0)
+        errors = np.einsum("p,pr->r", populations.squares(found), drawn)
+        return np.sqrt(errors / np.where(count > 0, count, np.nan))
 
     def _ranked(self, name: str, kind: str, rows: Array) -> Array:
         p = self.predictions
@@ -124,6 +139,12 @@ class Resampled:
         return confusion.macro(np.stack([ranked(p.probabilities[:, k], p.targets == k, rows) for k in wanted], axis=1))
 
     def _called(self, name: str, multiplicities: Array) -> Array:
-        positions = np.arange(len(self.predictions))
         times = multiplicities[self.groups].T.astype(np.int64)
-        return np.array([metrics.METRICS[name](self.predictions.where(np.repeat(positions, t))) for t in times])
+        return np.array([metrics.METRICS[name](self._drawn(t)) for t in times])
+
+    def _drawn(self, times: npt.NDArray[np.int64]) -> Predictions:
+        """The rows of one resample, (N,) how often each; every draw of a group is a group of its own."""
+        rows = np.repeat(np.arange(len(times)), times)
+        draw = np.arange(len(rows)) - np.repeat(np.cumsum(times) - times, times)
+        groups = self.groups[rows] + self.count * draw
+        return replace(self.predictions.where(rows), groups=groups.astype(str).astype(object))

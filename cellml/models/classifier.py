@@ -17,6 +17,7 @@ from cellml.models import backbones
 
 VERSION = 1
 WEIGHTS, SPEC = "weights.safetensors", "model.json"
+ENSEMBLE = "ensemble.json"  # beside the folders of several classifiers, see `cellml.models.ensemble`
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class Spec:
         options: further keyword options of the backbone.
         dropout: before the last layer, in training.
         tta: d4 averages over the eight flips and quarter turns.
-        temperature: divides the logits.
+        temperature: T of p^(1/T) over the averaged probabilities; without averaging it divides the logits.
         thresholds: operating points by class name; kept for the reader, not applied.
         digest: of the training manifest.
         strategy: how the training rows were sampled.
@@ -150,11 +151,11 @@ class Classifier(nn.Module):
         return self.net(self.normalise(prepared))
 
     def probabilities(self, prepared: torch.Tensor) -> torch.Tensor:
-        """Float32 (N, K) of prepared raw pixel values (N, C, S, S): averaged over the views, after temperature."""
+        """Float32 (N, K) of prepared raw pixel values (N, C, S, S): averaged over the views, then to the power 1/T."""
         if self.spec.tta == "none":
             return self._softmax(self.logits(prepared))
-        views = torch.cat(d4(prepared))
-        return self._softmax(self.logits(views)).reshape(8, -1, len(self.spec.classes)).mean(dim=0)
+        views = torch.log_softmax(self.logits(torch.cat(d4(prepared))).float(), dim=1)
+        return self._softmax(views.reshape(8, -1, len(self.spec.classes)).logsumexp(dim=0))
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Probabilities, float32 (N, K)."""
@@ -202,9 +203,11 @@ def load(folder: str | Path) -> Classifier:
     """Rebuild what `save` wrote, in evaluation mode on the CPU.
 
     Raises:
-        UserError: files missing or unreadable, or weights that do not fit the description.
+        UserError: files missing or unreadable, weights that do not fit the description, or an ensemble.
     """
     source = Path(folder)
+    if (source / ENSEMBLE).is_file():
+        raise UserError(f"Expected a single classifier, found an ensemble in {source}; name one of its members' models")
     for name in (SPEC, WEIGHTS):
         if not (source / name).is_file():
             raise UserError(f"Expected a saved model with {SPEC} and {WEIGHTS}, found no {name} in {source}")

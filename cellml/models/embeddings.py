@@ -44,12 +44,16 @@ def embed(
         (N, D) float32.
     """
     file = Path(cache_dir) / f"{key(classifier, prepared, digest)}.npy"
-    kept = _read(file, len(prepared))
-    if kept is not None:
-        return kept
-    result = _compute(classifier, prepared, batch_size, on_batch)
-    _write(file, result)
-    return result
+    return kept(file, len(prepared), lambda: _compute(classifier, prepared, batch_size, on_batch))
+
+
+def kept(file: Path, rows: int, compute: Callable[[], npt.NDArray[np.float32]]) -> npt.NDArray[np.float32]:
+    """The (rows, D) array of an earlier call in `file`, else computed and written there, atomically."""
+    found = _read(file, rows)
+    if found is None:
+        found = compute()
+        _write(file, found)
+    return found
 
 
 def key(classifier: Classifier, prepared: npt.NDArray, digest: str) -> str:

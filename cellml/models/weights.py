@@ -1,5 +1,6 @@
 """Reading weights from a file and fitting them into a network."""
 
+import os
 import pickle
 import zipfile
 from collections.abc import Mapping, Sequence
@@ -23,12 +24,12 @@ def read(path: str | Path) -> State:
 
     Args:
         path: .safetensors, .npz (arrays by key) or .pth/.pt/.bin (torch, tensors only; a `state_dict` or `model`
-            entry and a `module.` prefix are unwrapped).
+            entry and a `module.` prefix are unwrapped); environment variables such as $CELLML_DATA are filled in.
 
     Raises:
         UserError: no such file, another kind of file, or a file that holds anything but tensors.
     """
-    file = Path(path).expanduser()
+    file = Path(os.path.expandvars(path)).expanduser()
     if file.suffix not in _SUFFIXES:
         raise UserError(
             f"Expected model.weights to be none, pretrained, models:/NAME@ALIAS or a file ({', '.join(_SUFFIXES)}), "

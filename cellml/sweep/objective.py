@@ -73,7 +73,7 @@ def _run(
         tags = _tags(study, own, trial)
         with runs.child(parent, _name(own, trial), parameters(own, experiment), tags, {Pruned: "FINISHED"}) as child:
             trial.set_user_attr("run_id", child.id)
-            outcome = trials.run(own, dataset, child, on_epoch=_reporter(trial, own), progress=progress)
+            outcome = trials.run(own, dataset, child, on_step=_reporter(trial, own), progress=progress)
         study.tell(trial, outcome.score)
         return TrialState.COMPLETE
     except Pruned:
@@ -87,13 +87,15 @@ def _run(
         return TrialState.FAIL
 
 
-def _reporter(trial: optuna.Trial, experiment: Experiment) -> trials.OnEpoch | None:
+def _reporter(trial: optuna.Trial, experiment: Experiment) -> trials.OnStep | None:
     if experiment.sweep.mode == "rank" or experiment.sweep.pruner == "none":
         return None
-    key = f"val/{experiment.train.monitor}"
+    values: list[float] = []
 
-    def report(epoch: int, values: dict[str, float]) -> None:
-        trial.report(values[key], epoch)
+    def report(step: int, value: float) -> None:
+        values.append(value)
+        running = experiment.train.folds and experiment.sweep.pruner != "wilcoxon"
+        trial.report(sum(values) / len(values) if running else value, step)
         if trial.should_prune():
             raise Pruned
 

@@ -4,7 +4,6 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-import numpy as np
 import optuna
 from optuna.trial import FrozenTrial
 
@@ -14,7 +13,9 @@ from cellml.data.prepare import Dataset
 from cellml.errors import UserError
 from cellml.evaluation import thresholds
 from cellml.evaluation.predictions import Predictions
-from cellml.models import classifier as models
+from cellml.models import ensemble as models
+from cellml.models.classifier import Classifier
+from cellml.models.ensemble import Ensemble
 from cellml.sweep import objective, space
 from cellml.sweep import study as studies
 from cellml.tracking import export, names, registry, runs
@@ -84,20 +85,21 @@ def register(
 def log_model(
     experiment: Experiment,
     dataset: Dataset,
-    classifier: models.Classifier,
+    model: Classifier | Ensemble,
     validation: Predictions,
     tracked: Run,
 ) -> str:
-    """Export a classifier to one run as a model that needs only mlflow and torch; returns its URI.
+    """Export a model to one run so that it needs only mlflow and torch; returns its URI.
 
     Its operating thresholds are fitted on the validation predictions.
     """
-    spec = replace(classifier.spec, thresholds=thresholds.operating_threshold(validation))
-    images = dataset.pixels.images(np.resize(dataset.manifest.split("train").rows, 2))
-    height, width = (min(image.shape[axis] for image in images) for axis in (0, 1))
-    example = np.stack([image[:height, :width] for image in images])
+    fitted = thresholds.operating_threshold(validation)
     known = {"experiment": experiment.name, "strategy": experiment.sampling.strategy}
-    return export.log_classifier(tracked, models.Classifier(spec, classifier.net), example, known)
+    if isinstance(model, Ensemble):
+        model = models.with_thresholds(model, fitted)
+    else:
+        model = Classifier(replace(model.spec, thresholds=fitted), model.net)
+    return export.log_classifier(tracked, model, export.example_of(dataset), known)
 
 
 def refit(experiment: Experiment, dataset: Dataset, tracked: Run, progress: bool) -> training.Fit:
@@ -110,6 +112,7 @@ def refit(experiment: Experiment, dataset: Dataset, tracked: Run, progress: bool
         on_epoch=lambda epoch, record: tracked.metrics(record, step=epoch),
         progress=progress,
         pretrained=trials.starting_point(experiment),
+        reference=trials.reference(experiment),
     )
     export.log_weights(tracked, fitted.classifier)
     return fitted
@@ -175,7 +178,10 @@ def _experiment_of(experiment: Experiment, trial: FrozenTrial) -> Experiment:
 
 
 def _validation(tracked: Run, folder: str) -> Predictions:
-    return Predictions.load(tracked.download("predictions/val.parquet", folder))
+    """What choices rest on: predictions of the validation rows, or out of fold."""
+    kept = tracked.artifact_names("predictions")
+    name = "oof" if "predictions/oof.parquet" in kept else "val"
+    return Predictions.load(tracked.download(f"predictions/{name}.parquet", folder))
 
 
 def _first(study: optuna.Study, best: dict[Cell, FrozenTrial], backbone: str | None = None) -> Cell:

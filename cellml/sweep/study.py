@@ -18,6 +18,7 @@ from cellml.errors import UserError
 from cellml.sweep import space
 
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
+FOLDS_OF_WILCOXON = 10  # with fewer folds the signed-rank test has next to no power
 MAX_INTERRUPTIONS = 3  # a trial that took its process down this often is not tried again
 
 
@@ -165,7 +166,12 @@ def _pruner(experiment: Experiment) -> optuna.pruners.BasePruner:
         return optuna.pruners.HyperbandPruner(
             min_resource=max(1, sweep.warmup_epochs), max_resource=experiment.train.epochs
         )
-    return optuna.pruners.MedianPruner(n_startup_trials=4, n_warmup_steps=sweep.warmup_epochs)
+    warmup = 1 if experiment.train.folds else sweep.warmup_epochs  # a step is a fold, or an epoch
+    if sweep.pruner == "wilcoxon":
+        return optuna.pruners.WilcoxonPruner(n_startup_steps=FOLDS_OF_WILCOXON - 1)
+    if sweep.pruner == "percentile":
+        return optuna.pruners.PercentilePruner(25.0, n_startup_trials=4, n_warmup_steps=warmup)
+    return optuna.pruners.MedianPruner(n_startup_trials=4, n_warmup_steps=warmup)
 
 
 def _key(trial: FrozenTrial) -> str | None:

@@ -1,4 +1,4 @@
-"""A classifier as a registered model needs it: a `torch.export` program that loads with only mlflow and torch."""
+"""A classifier or an ensemble as one `torch.export` program, which loads with only mlflow and torch."""
 
 import copy
 import json
@@ -24,9 +24,11 @@ from mlflow.pyfunc import PyFuncModel, load_model
 from mlflow.types import Schema, TensorSpec
 
 import cellml
+from cellml.data.prepare import Dataset
 from cellml.errors import UserError
-from cellml.models import classifier as classifiers
+from cellml.models import ensemble as models
 from cellml.models.classifier import Classifier
+from cellml.models.ensemble import Ensemble
 from cellml.tracking import environment
 from cellml.tracking.run import Run
 
@@ -37,16 +39,19 @@ EXAMPLE = 32  # side in pixels of the stored example, at most
 
 
 class ExportError(UserError):
-    """A backbone that cannot be exported, or whose program gives other probabilities."""
+    """A model that cannot be exported, or whose program gives other probabilities."""
 
 
 def log_classifier(
-    run: Run, classifier: Classifier, example: npt.NDArray[np.integer], metadata: Mapping[str, Any] | None = None
+    run: Run,
+    classifier: Classifier | Ensemble,
+    example: npt.NDArray[np.integer],
+    metadata: Mapping[str, Any] | None = None,
 ) -> str:
     """Export a classifier and log it as a model of a run, after checking the program against the eager model.
 
-    The program takes images (N, H, W, C) of any N, H and W and gives probabilities (N, K). `weights/` (safetensors and
-    model.json), from which the eager model is rebuilt, is logged on the run where it is missing.
+    The program takes images (N, H, W, C) of any N, H and W and gives probabilities (N, K); an ensemble is one program.
+    `weights/`, from which the eager model is rebuilt, is logged on the run where it is missing.
 
     Args:
         run: the run that trained it.
@@ -58,7 +63,7 @@ def log_classifier(
         The model's URI, `models:/m-...`.
 
     Raises:
-        ExportError: the backbone cannot be exported, or the program's probabilities differ.
+        ExportError: a backbone cannot be exported, or the program's probabilities differ.
     """
     spec = classifier.spec
     if example.ndim != 4 or len(example) < 2 or example.shape[3] != spec.channels or str(example.dtype) != spec.dtype:
@@ -76,10 +81,17 @@ def log_classifier(
     return uri
 
 
-def log_weights(run: Run, classifier: Classifier) -> None:
-    """Log `weights/`: weights.safetensors and model.json, from which the eager model is rebuilt."""
+def log_weights(run: Run, classifier: Classifier | Ensemble) -> None:
+    """Log `weights/`: weights.safetensors and model.json, or ensemble.json and a folder with these two a member."""
     with run.artifacts() as folder:
-        classifiers.save(classifier, folder / WEIGHTS)
+        models.save(classifier, folder / WEIGHTS)
+
+
+def example_of(dataset: Dataset) -> npt.NDArray[np.integer]:
+    """Two training images, cut to a common size: (2, H, W, C)."""
+    images = dataset.pixels.images(np.resize(dataset.manifest.split("train").rows, 2))
+    height, width = (min(image.shape[axis] for image in images) for axis in (0, 1))
+    return np.stack([image[:height, :width] for image in images])
 
 
 def load_program(uri: str) -> PyFuncModel:
@@ -88,7 +100,7 @@ def load_program(uri: str) -> PyFuncModel:
         return load_model(uri, dst_path=folder)
 
 
-def _save(model: Model, eager: Classifier, example: npt.NDArray, folder: Path) -> None:
+def _save(model: Model, eager: Classifier | Ensemble, example: npt.NDArray, folder: Path) -> None:
     spec = eager.spec
     signature = ModelSignature(
         Schema([TensorSpec(np.dtype(spec.dtype), (-1, -1, -1, spec.channels))]),
@@ -108,18 +120,18 @@ def _save(model: Model, eager: Classifier, example: npt.NDArray, folder: Path) -
             )
     except Exception as error:  # torch.export raises dozens of types
         raise ExportError(
-            f"The backbone {spec.backbone!r} cannot be exported: {_line(error)}; choose another"
+            f"The backbone {_backbones(eager)} cannot be exported: {_line(error)}; choose another"
         ) from error
     # A program is tied to the device it was exported on: without this, MLflow refuses it on a machine with a GPU.
     model.flavors["python_function"]["config"] = {"device": "cpu"}
 
 
-def _verify(eager: Classifier, example: npt.NDArray, folder: Path) -> None:
+def _verify(eager: Classifier | Ensemble, example: npt.NDArray, folder: Path) -> None:
     program = load_program(str(folder))
     for images in _variants(example):
         with torch.no_grad():
             expected = eager(torch.from_numpy(images)).numpy()
-        what = f"The exported program of {eager.spec.backbone!r}, given images of shape {images.shape},"
+        what = f"The exported program of {_backbones(eager)}, given images of shape {images.shape},"
         try:
             got = program.predict(images)
         except (RuntimeError, AssertionError, MlflowException) as error:  # a shape frozen while tracing
@@ -173,6 +185,11 @@ def _log_metrics(client: MlflowClient, run_id: str, model_id: str, keys: list[st
     metrics = [Metric(m.key, m.value, m.timestamp, m.step, model_id=model_id, run_id=run_id) for m in last]
     if metrics:
         client.log_batch(run_id, metrics=metrics)
+
+
+def _backbones(model: Classifier | Ensemble) -> str:
+    members = [model] if isinstance(model, Classifier) else [member for member, _ in model.weighted()]
+    return " with ".join(repr(member.spec.backbone) for member in members)
 
 
 def _line(error: Exception) -> str:

@@ -40,32 +40,33 @@ class Arrays:
         return self.targets.index_select(0, rows)
 
 
-def load(pixels: npt.NDArray, manifest: Manifest, device: torch.device) -> Arrays:
+def load(pixels: npt.NDArray, targets: Tensor, device: torch.device) -> Arrays:
     """Put a split's images and labels on a device; images too many for it stay in main memory.
 
     Args:
-        pixels: (N, S, S, C) uint8 or uint16, of the manifest's rows.
-        manifest: N rows.
+        pixels: (N, S, S, C) uint8 or uint16.
+        targets: (N, K) class probabilities.
         device: where batches are wanted.
     """
     images = torch.from_numpy(np.require(pixels, requirements=["C", "W"]))
     if device.type != "cuda" or images.nbytes < torch.cuda.mem_get_info(device)[0] // 3:
         images = images.to(device)
-    return Arrays(images, labels(manifest).to(device))
+    return Arrays(images, targets.to(device))
 
 
 def labels(manifest: Manifest) -> Tensor:
     """Class probabilities of a manifest's N rows, (N, K) float32: its soft labels, or ones and zeros."""
     soft = manifest.soft_targets
     if soft is not None:
-        return torch.from_numpy(soft).float()
+        return torch.tensor(soft, dtype=torch.float32)
     return F.one_hot(torch.from_numpy(manifest.targets), len(manifest.classes)).float()
 
 
 class Batches:
     """Batches of positions and loss weights, in a new random order or a new draw each epoch.
 
-    The last batch may be smaller; a last batch of one is left out, since batch normalisation cannot train on it.
+    The last batch may be smaller; a last batch of one is left out, since batch normalisation cannot train on it. With
+    `steps` an epoch is that many whole batches, whatever the number of rows.
     """
 
     def __init__(
@@ -74,8 +75,9 @@ class Batches:
         batch_size: int,
         generator: torch.Generator,
         device: torch.device,
+        steps: int | None = None,
     ) -> None:
-        """`generator` is a CPU's; batches come on `device`."""
+        """`generator` is a CPU's; batches come on `device`; `steps` whole batches an epoch, or every row once."""
         self.rows = torch.as_tensor(sample.rows, dtype=torch.int64)
         self.weights = torch.as_tensor(sample.weights, dtype=torch.float32)
         self.cumulated = None
@@ -84,8 +86,11 @@ class Batches:
         self.batch_size = batch_size
         self.generator = generator
         self.device = device
+        self.steps = steps
 
     def __len__(self) -> int:
+        if self.steps is not None:
+            return self.steps
         whole, rest = divmod(len(self.rows), self.batch_size)
         return whole + (rest > 1 or whole == 0)
 
@@ -97,9 +102,12 @@ class Batches:
             yield rows[batch], weights[batch]
 
     def _order(self) -> Tensor:
+        count = len(self.rows) if self.steps is None else self.steps * self.batch_size
         if self.cumulated is None:
-            return torch.randperm(len(self.rows), generator=self.generator)
-        uniform = torch.rand(len(self.rows), generator=self.generator, dtype=torch.float64)
+            rounds = -(-count // len(self.rows))
+            orders = [torch.randperm(len(self.rows), generator=self.generator) for _ in range(rounds)]
+            return torch.cat(orders)[:count]
+        uniform = torch.rand(count, generator=self.generator, dtype=torch.float64)
         drawn = torch.searchsorted(self.cumulated, uniform * self.cumulated[-1], right=True)
         return drawn.clamp_max(len(self.rows) - 1)
 

@@ -5,10 +5,8 @@ import numpy.typing as npt
 import torch
 
 from cellml.data import augment
-from cellml.models import classifier
-from cellml.models.classifier import Classifier, Spec
-from cellml.training import arrays, device, loop
-from cellml.training.job import Job, Outcome, describe
+from cellml.training import arrays, device, loop, synthesis
+from cellml.training.job import Job, Outcome, initial
 from cellml.training.module import Module
 from cellml.training.progress import Bar
 from cellml.training.score import SCORED, probabilities
@@ -24,11 +22,13 @@ def finetune(job: Job) -> Outcome:
     settings, size, on = job.experiment.train, job.experiment.input.size, job.device
     precision = device.precision(settings.precision, on)
     pixels = with_margin(job)
-    model = build(job, describe(job, _central(pixels, size)))
-    learnt = arrays.load(pixels, job.train, on)
-    judged = arrays.load(job.prepared(job.validation), job.validation, on) if job.validation is not None else None
+    model = initial(job.experiment, job.train, _central(pixels, size), job.pretrained)
+    pixels, targets, sample = synthesis.extended(pixels, arrays.labels(job.train), job.sample, job.rows)
+    learnt, judged = arrays.load(pixels, targets, on), None
+    if job.validation is not None:
+        judged = arrays.load(job.prepared(job.validation), arrays.labels(job.validation), on)
     order = torch.Generator().manual_seed(settings.seed)
-    batches = arrays.Batches(job.sample, settings.batch_size, order, on)
+    batches = arrays.Batches(sample, settings.batch_size, order, on, settings.steps)
     with Bar(model.spec.backbone, job.epochs, len(batches), job.progress) as bar:
         module = Module(job, model, learnt, judged, bar)
         checks = arrays.InOrder(len(judged), SCORED, on) if judged is not None else None
@@ -45,12 +45,6 @@ def with_margin(job: Job) -> npt.NDArray:
     side = int(np.median(images.shapes[job.train.rows, :2].min(axis=1)))
     crop, size = augment.margin(job.experiment.train.augment, seen.crop, seen.size, side)
     return images.resized(crop, size, job.train.rows)
-
-
-def build(job: Job, spec: Spec) -> Classifier:
-    """A classifier with its starting weights: the job's own tensors, or what `model.weights` says."""
-    weights = job.experiment.model.weights if job.pretrained is None else job.pretrained.net.state_dict()
-    return classifier.build(spec, weights)
 
 
 def _central(pixels: npt.NDArray, size: int) -> npt.NDArray:

@@ -3,25 +3,27 @@
 import gc
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
+import numpy as np
+import numpy.typing as npt
 import torch
 
 from cellml.config import Experiment
 from cellml.data.manifest import Manifest
 from cellml.data.prepare import Dataset
 from cellml.errors import UserError
-from cellml.evaluation import metrics
+from cellml.evaluation import calibration, metrics
 from cellml.evaluation.predictions import Predictions
 from cellml.models.classifier import Classifier
 from cellml.sampling.base import TrainingRows
 from cellml.sampling.strategies import resample
-from cellml.training import device, losses
+from cellml.training import device, losses, spaces, synthesis
 from cellml.training.finetune import finetune
 from cellml.training.frozen import frozen
-from cellml.training.job import Job, OnEpoch, predictions
+from cellml.training.job import Job, OnEpoch, Outcome, initial, predictions
 from cellml.training.module import Diverged
 
 __all__ = ["Diverged", "Fit", "OnEpoch", "fit"]
@@ -37,7 +39,9 @@ class Fit:
         best_epoch: counted from 1.
         validation: predictions of the validation rows by `classifier`, or None.
         seconds: wall-clock time of the fit.
-        counts: training rows per class, `before` and `after` sampling.
+        counts: training rows per class and mixture, `before` and `after` sampling.
+        notes: what the sampling strategy did otherwise than asked, a line each.
+        synthetic: some synthetic training images beside what they were made of, see `synthesis.strips`.
     """
 
     classifier: Classifier
@@ -46,6 +50,8 @@ class Fit:
     validation: Predictions | None
     seconds: float
     counts: dict[str, dict[str, float]]
+    notes: tuple[str, ...] = ()
+    synthetic: list[synthesis.Strip] = field(default_factory=list)
 
 
 def fit(
@@ -58,6 +64,7 @@ def fit(
     progress: bool = True,
     epochs: int | None = None,
     pretrained: Classifier | None = None,
+    reference: Classifier | None = None,
 ) -> Fit:
     """Train a classifier; the same seed gives the same result on a CPU with the same number of threads.
 
@@ -70,6 +77,7 @@ def fit(
         progress: show a bar.
         epochs: instead of `train.epochs`.
         pretrained: a classifier to start from instead of `model.weights`; its scaling of pixel values is kept.
+        reference: a network whose embeddings strategies look for neighbours in, instead of the model's own.
 
     Raises:
         UserError: settings that do not fit the data or this machine.
@@ -79,23 +87,79 @@ def fit(
     settings = experiment.train
     _check(experiment, train, validation)
     on = device.pick(settings.device)
-    rows = TrainingRows(train.ids, train.targets, train.groups, len(train.classes), train.soft_targets)
-    sample = resample(experiment.sampling.strategy, experiment.sampling.options, rows, settings.seed)
+    rows = TrainingRows.of(train, _spaces(experiment, dataset, train, on, pretrained, reference))
+    sampling = experiment.sampling
+    sample = resample(sampling.strategy, sampling.options, rows, settings.seed, sampling.recipes)
     job = Job(
-        experiment, dataset, train, validation, sample, on, epochs or settings.epochs, pretrained, on_epoch, progress
+        experiment=experiment,
+        dataset=dataset,
+        train=train,
+        validation=validation,
+        rows=rows,
+        sample=sample,
+        device=on,
+        epochs=epochs or settings.epochs,
+        pretrained=pretrained,
+        on_epoch=on_epoch,
+        progress=progress,
     )
     with device.threads(settings.threads), _seeded(settings.seed, on):
         outcome = frozen(job) if experiment.model.mode == "frozen" else finetune(job)
+    if settings.calibrate and outcome.validation is not None:
+        outcome = _calibrated(outcome, outcome.validation)
     gc.collect()  # a network and its optimiser refer to each other; the next fit should not wait for a collection
-    after = dict(zip(train.classes, sample.counts(rows).tolist(), strict=True))
     return Fit(
         classifier=outcome.classifier.eval(),
         history=outcome.history,
         best_epoch=outcome.best_epoch,
         validation=outcome.validation,
         seconds=time.perf_counter() - start,
-        counts={"before": {name: float(n) for name, n in train.counts.items()}, "after": after},
+        counts={"before": _counts(rows, np.arange(len(rows)), None), "after": _counts(rows, sample.rows, sample.draw)},
+        notes=sample.notes,
+        synthetic=synthesis.strips(job.prepared(train), sample, rows) if sample.synthetic.any() else [],
     )
+
+
+def _calibrated(outcome: Outcome, validation: Predictions) -> Outcome:
+    """The same with a temperature fitted to the validation predictions."""
+    temperature, classifier = calibration.temperature(validation), outcome.classifier
+    scaled = replace(validation, probabilities=calibration.heated(validation.probabilities, temperature))
+    spec = replace(classifier.spec, temperature=temperature)
+    return replace(outcome, classifier=Classifier(spec, classifier.net), validation=scaled)
+
+
+def _counts(rows: TrainingRows, seen: npt.NDArray[np.int64], draw: npt.NDArray | None) -> dict[str, float]:
+    """Rows of each class and each mixture in an epoch; expected numbers where they are drawn."""
+    names, kind = np.unique(rows.kinds, return_inverse=True)
+    share = np.ones(len(seen)) if draw is None else draw * len(seen)
+    found = np.bincount(kind[seen], weights=share, minlength=len(names))
+    return dict.fromkeys(rows.classes, 0.0) | dict(zip(names.tolist(), found.tolist(), strict=True))
+
+
+def _spaces(
+    experiment: Experiment,
+    dataset: Dataset,
+    train: Manifest,
+    on: torch.device,
+    pretrained: Classifier | None,
+    reference: Classifier | None,
+) -> Mapping[str, spaces.Space]:
+    """Where a strategy may look for neighbours; nothing is computed before it does."""
+    model, plain = experiment.model, {"sampling.strategy": "none", "sampling.options": {}, "sampling.recipes": {}}
+    alone = experiment.replace(plain)
+
+    def network() -> Classifier:
+        if reference is not None:
+            return reference.to(on)
+        pixels = dataset.pixels.resized(experiment.input.crop, experiment.input.size, train.rows)
+        with _seeded(experiment.train.seed, on):  # as the fit will: the same network where it has no weights
+            return initial(alone, train, pixels, pretrained).to(on)
+
+    def trainer(learnt: Manifest, judged: Manifest) -> Classifier:
+        return fit(alone, dataset, train=learnt, validation=judged, progress=False, pretrained=pretrained).classifier
+
+    knows = reference is not None or pretrained is not None or model.weights != "none" or model.mode == "frozen"
+    return spaces.spaces(alone, dataset, train, network=network if knows else None, trainer=trainer)
 
 
 def _check(experiment: Experiment, train: Manifest, validation: Manifest | None) -> None:
@@ -105,6 +169,8 @@ def _check(experiment: Experiment, train: Manifest, validation: Manifest | None)
             f"Expected training rows of at least two classes, got {len(train)} rows of {present}; "
             "check data.label and the splits"
         )
+    if validation is not None and np.isin(train.ids, validation.ids).any():
+        raise ValueError("training rows among the validation rows")
     settings = experiment.train
     losses.build(settings.loss, settings.loss_options, train.classes)
     if validation is None:

@@ -4,14 +4,12 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from cellml.data.manifest import Manifest
 from cellml.errors import UserError
 from cellml.evaluation import metrics
 from cellml.models import embeddings, head
 from cellml.models.classifier import Classifier
-from cellml.training import arrays, losses
-from cellml.training.finetune import build
-from cellml.training.job import Job, Outcome, describe
+from cellml.training import arrays, losses, synthesis
+from cellml.training.job import Job, Outcome, initial
 from cellml.training.progress import Bar
 from cellml.training.score import probabilities
 
@@ -30,8 +28,8 @@ def frozen(job: Job) -> Outcome:
         raise UserError(
             f"Expected train.loss cross_entropy with model.mode frozen, got {settings.loss!r}; set one or the other"
         )
-    spec = describe(job, job.prepared(job.train))
-    model = build(job, spec)
+    model = initial(job.experiment, job.train, job.prepared(job.train), job.pretrained)
+    spec = model.spec
     model.to(job.device).eval()
     with Bar(f"{spec.backbone} embeddings", 1, len(job.dataset.manifest), job.progress) as bar:
         found = embeddings.embed(
@@ -41,26 +39,36 @@ def frozen(job: Job) -> Outcome:
             cache_dir=job.dataset.pixels.folder / "embeddings",
             on_batch=bar.reach,
         )
-    model.to("cpu")
-    wanted = losses.smooth(arrays.labels(job.train), settings.label_smoothing).numpy()
     sample = job.sample
+    wanted = losses.smooth(torch.from_numpy(sample.targets(job.rows)).float(), settings.label_smoothing).numpy()
     weights = sample.weights if sample.draw is None else sample.weights * sample.draw * len(sample)
-    seen = found[_positions(job, job.train)]
-    fitted = head.fit(
-        seen[sample.rows], wanted[sample.rows], len(spec.classes), weights=weights, l2=settings.weight_decay
-    )
+    seen = sample.features(found[job.dataset.manifest.positions(job.train)])
+    places, images = synthesis.changed(job.prepared(job.train), sample)
+    if len(places):
+        seen[places] = _embedded(model, images, job.device)
+    fitted = head.fit(seen, wanted, len(spec.classes), weights=weights, l2=settings.weight_decay)
+    model.to("cpu")
     head.put(model.net, fitted, spec.channels, spec.size)
-    train_loss = _loss(fitted.probabilities(seen[sample.rows]), wanted[sample.rows], weights)
+    train_loss = _loss(fitted.probabilities(seen), wanted, weights)
     return _judged(job, model, fitted, found, train_loss)
+
+
+def _embedded(model: Classifier, images: npt.NDArray, on: torch.device, batch: int = 64) -> npt.NDArray[np.float32]:
+    parts = []
+    with torch.inference_mode():
+        for start in range(0, len(images), batch):
+            raw = torch.from_numpy(images[start : start + batch]).to(on).float().permute(0, 3, 1, 2)
+            parts.append(model.embed(raw).float().cpu().numpy())
+    return np.concatenate(parts)
 
 
 def _judged(job: Job, model: Classifier, fitted: head.Head, found: npt.NDArray, train_loss: float) -> Outcome:
     record, answer = {"train/loss": train_loss}, None
     if job.validation is not None:
         if model.spec.tta == "none":
-            said = torch.from_numpy(fitted.probabilities(found[_positions(job, job.validation)]))
+            said = torch.from_numpy(fitted.probabilities(found[job.dataset.manifest.positions(job.validation)]))
         else:
-            judged = arrays.load(job.prepared(job.validation), job.validation, job.device)
+            judged = arrays.load(job.prepared(job.validation), arrays.labels(job.validation), job.device)
             said = probabilities(model, judged, job.device)
         answer = job.answer(said)
         record["val/loss"] = _loss(said.double().numpy(), arrays.labels(job.validation).numpy())
@@ -68,12 +76,6 @@ def _judged(job: Job, model: Classifier, fitted: head.Head, found: npt.NDArray, 
     if job.on_epoch is not None:
         job.on_epoch(1, dict(record))
     return Outcome(model, [record], 1, answer)
-
-
-def _positions(job: Job, manifest: Manifest) -> npt.NDArray[np.int64]:
-    rows = job.dataset.manifest.rows
-    order = np.argsort(rows)
-    return order[np.searchsorted(rows, manifest.rows, sorter=order)]
 
 
 def _loss(said: npt.NDArray, wanted: npt.NDArray, weights: npt.NDArray | None = None) -> float:

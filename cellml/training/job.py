@@ -12,9 +12,9 @@ from cellml.config import Experiment
 from cellml.data.manifest import Manifest
 from cellml.data.prepare import Dataset
 from cellml.evaluation.predictions import Predictions
-from cellml.models import backbones
+from cellml.models import backbones, classifier
 from cellml.models.classifier import Classifier, Spec
-from cellml.sampling.base import Sample
+from cellml.sampling.base import Sample, TrainingRows
 from cellml.training import arrays
 
 OnEpoch = Callable[[int, dict[str, float]], None]
@@ -29,7 +29,8 @@ class Job:
         dataset: the images behind the manifests.
         train: N training rows.
         validation: rows that pick the best epoch, or None.
-        sample: which of the training rows, how often, with which weight.
+        rows: what the strategy was given of the training rows.
+        sample: which of the training rows, how often, with which weight, and synthetic ones.
         device: to compute on.
         epochs: at most.
         pretrained: a classifier to start from instead of `model.weights`, or None.
@@ -41,12 +42,19 @@ class Job:
     dataset: Dataset
     train: Manifest
     validation: Manifest | None
+    rows: TrainingRows
     sample: Sample
     device: torch.device
     epochs: int
     pretrained: Classifier | None
     on_epoch: OnEpoch | None
     progress: bool
+
+    @property
+    def mass(self) -> npt.NDArray[np.float64]:
+        """How much of each class an epoch shows the network, (K,): label probabilities summed over the sample."""
+        share = self.sample.weights if self.sample.draw is None else self.sample.weights * self.sample.draw
+        return share @ self.sample.targets(self.rows)
 
     def answer(self, probabilities: Tensor) -> Predictions:
         """Predictions of the validation rows, of their probabilities (N, K)."""
@@ -73,7 +81,7 @@ def predictions(manifest: Manifest, probabilities: Tensor) -> Predictions:
     values = probabilities.detach().cpu().numpy().astype(np.float64)
     return Predictions(
         ids=manifest.ids,
-        targets=manifest.targets,
+        targets=manifest.known_targets,
         probabilities=values / values.sum(axis=1, keepdims=True),
         groups=manifest.groups,
         classes=manifest.classes,
@@ -81,36 +89,46 @@ def predictions(manifest: Manifest, probabilities: Tensor) -> Predictions:
     )
 
 
-def describe(job: Job, pixels: npt.NDArray) -> Spec:
-    """The Spec of a classifier to be trained.
+def initial(experiment: Experiment, train: Manifest, pixels: npt.NDArray, pretrained: Classifier | None) -> Classifier:
+    """A classifier with its starting weights: those of `pretrained`, or what `model.weights` says.
 
     Args:
-        job: the fit.
+        experiment: what to train.
+        train: N training rows.
         pixels: prepared training images (N, S, S, C): the value range and, unless `model.weights` brings them, the
             moments come from them.
+        pretrained: a classifier whose tensors, as far as they fit, and scaling of pixel values are taken over.
+
+    Raises:
+        UserError: a backbone or weights that do not fit.
     """
-    model, channels = job.experiment.model, pixels.shape[-1]
+    spec = _describe(experiment, train, pixels, pretrained)
+    return classifier.build(spec, experiment.model.weights if pretrained is None else pretrained.net.state_dict())
+
+
+def _describe(experiment: Experiment, train: Manifest, pixels: npt.NDArray, pretrained: Classifier | None) -> Spec:
+    model, channels = experiment.model, pixels.shape[-1]
     found = arrays.scale(pixels)
     low, high, mean, std = found.low, found.high, found.mean, found.std
-    if job.pretrained is not None and job.pretrained.spec.channels == channels:
-        source = job.pretrained.spec
+    if pretrained is not None and pretrained.spec.channels == channels:
+        source = pretrained.spec
         low, high, mean, std = source.low, source.high, source.mean, source.std
-    elif job.pretrained is None:
+    elif pretrained is None:
         mean, std = backbones.normalisation(model.backbone, model.weights, channels) or (mean, std)
     return Spec(
         backbone=model.backbone,
-        classes=job.train.classes,
+        classes=train.classes,
         channels=channels,
         dtype="uint8" if pixels.dtype == np.uint8 else "uint16",
-        size=job.experiment.input.size,
-        crop=job.experiment.input.crop,
+        size=experiment.input.size,
+        crop=experiment.input.crop,
         low=low,
         high=high,
         mean=mean,
         std=std,
         options=dict(model.options),
         dropout=model.dropout,
-        tta=job.experiment.train.tta,
-        digest=job.train.digest,
-        strategy=job.experiment.sampling.strategy,
+        tta=experiment.train.tta,
+        digest=train.digest,
+        strategy=experiment.sampling.strategy,
     )

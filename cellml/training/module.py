@@ -34,7 +34,9 @@ class Module(L.LightningModule):
         self.job, self.settings, self.bar = job, job.experiment.train, bar
         self.classifier = classifier
         self.train_arrays, self.validation_arrays = train, validation
-        self.loss = losses.build(self.settings.loss, self.settings.loss_options, classifier.spec.classes)
+        self.loss = losses.build(
+            self.settings.loss, self.settings.loss_options, classifier.spec.classes, job.mass.tolist()
+        )
         self.average: optim.Average[Classifier] | None = None
         self.history: list[dict[str, float]] = []
         self.best_epoch = 0

@@ -13,6 +13,7 @@ from cellml.data.prepare import Dataset
 from cellml.errors import UserError
 from cellml.evaluation.predictions import Predictions
 from cellml.models.classifier import Classifier
+from cellml.models.ensemble import Ensemble
 from cellml.training import device as devices
 from cellml.training.job import predictions
 
@@ -20,7 +21,7 @@ _PIXELS = 1 << 24  # source pixels at once, whatever the batch size: 200 MB as f
 
 
 def predict(
-    classifier: Classifier,
+    classifier: Classifier | Ensemble,
     dataset: Dataset,
     manifest: Manifest,
     *,
@@ -71,7 +72,7 @@ def _same_shape(shapes: npt.NDArray[np.int64], batch_size: int) -> Iterator[npt.
         yield from (members[i : i + at_once] for i in range(0, len(members), at_once))
 
 
-def _check(classifier: Classifier, dataset: Dataset, manifest: Manifest) -> None:
+def _check(classifier: Classifier | Ensemble, dataset: Dataset, manifest: Manifest) -> None:
     spec, pixels = classifier.spec, dataset.pixels
     if spec.classes != manifest.classes:
         raise UserError(

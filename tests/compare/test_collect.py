@@ -171,6 +171,15 @@ def test_training_rows_that_are_known_and_apart_need_no_warning(rows, dataset, s
     assert collect.evaluate([one], dataset, rows)[0].warnings == ()
 
 
+@pytest.mark.parametrize("known", [{}, {"a": 0.2, "b": 0.3, "c": 0.5}])
+def test_operating_thresholds_come_with_the_model(rows, dataset, serve, known):
+    one = entry("net")
+    model = Model(one.uri)
+    model.metadata |= {"thresholds": known} if known else {}
+    serve(model)
+    assert collect.evaluate([one], dataset, rows)[0].thresholds == known
+
+
 def test_unknown_training_rows_are_recorded(rows, dataset, serve):
     one = entry("net")
     serve(Model(one.uri, digest="0123456789abcdef"))

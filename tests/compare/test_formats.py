@@ -1,3 +1,4 @@
+import dataclasses
 import re
 
 import numpy as np
@@ -79,6 +80,19 @@ def test_latex_escapes_names_and_balances_columns(built):
 )
 def test_latex_specials(plain, escaped):
     assert formats.latex(plain) == escaped
+
+
+def test_columns_that_hold_something_follow_in_the_files_but_not_in_the_terminal(models, test_rows, train_counts):
+    plain = formats.to_markdown(table.build(models, test_rows, train_counts, SETTINGS))
+    assert "threshold" not in plain
+    tuned = dataclasses.replace(models[1], thresholds=dict.fromkeys(NASTY, 0.25))
+    built = table.build([models[0], tuned], test_rows, train_counts, SETTINGS)
+    assert [key for key, _ in formats.further(built)] == [c for c in built.columns if c.endswith("_thresholded")]
+    lines = [cells(line) for line in formats.to_markdown(built).splitlines() if line.startswith("|")]
+    column = lines[0].index("bal. accuracy at thresholds")
+    assert [line[column] for line in lines[2:]] == [formats.number(built["balanced_accuracy"][0]), "", ""]
+    assert "bal. accuracy at thresholds" in formats.to_latex(built)
+    assert not [column for column in formats.render(built).columns if "threshold" in str(column.header)]
 
 
 @pytest.mark.parametrize("width", [80, 150])

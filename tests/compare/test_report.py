@@ -1,3 +1,4 @@
+import dataclasses
 import io
 import re
 from html.parser import HTMLParser
@@ -115,6 +116,14 @@ def test_table_rows_and_baseline(models, test_rows, train_counts):
     assert body[0].count("<tr") == 4
     assert "majority class" in foot[0]
     assert test_rows.digest in text
+
+
+def test_further_columns_stand_on_the_page_where_they_hold_something(models, test_rows, train_counts):
+    rarest = min(test_rows.counts, key=test_rows.counts.get)
+    assert not [text for text in Page(html(models, test_rows, train_counts)).texts if text.endswith(" at thresholds")]
+    tuned = dataclasses.replace(models[0], thresholds=dict.fromkeys(NASTY, 0.25))
+    texts = Page(html([tuned, *models[1:]], test_rows, train_counts)).texts
+    assert {f"recall {rarest} at thresholds", "accuracy at thresholds", "F1 at thresholds"} <= set(texts)
 
 
 def test_warnings_name_models_once(models, test_rows, train_counts):

@@ -19,7 +19,51 @@ HEAD = """
 
 def test_columns_stand_in_the_promised_order(models, test_rows, train_counts):
     built = table.build(models, test_rows, train_counts, SETTINGS)
-    assert list(built.columns) == [*HEAD.split(), *(f"recall_{name}" for name in NASTY), "identical_to"]
+    rarest = NASTY[np.bincount(test_rows.targets).argmin()]
+    later = [f"{name}_thresholded" for name in ("accuracy", "f1", "balanced_accuracy", f"recall_{rarest}")]
+    assert list(built.columns) == [*HEAD.split(), *(f"recall_{name}" for name in NASTY), "identical_to", *later]
+    ranked = table.build(models, soft(test_rows), train_counts, Compare(resamples=100, metric="ece"))
+    assert list(ranked.columns) == [*list(built.columns)[:-4], "ece", *later, "composition_rmse"]
+
+
+def soft(rows):
+    """The same rows with their labels as probabilities."""
+    for k, name in enumerate(rows.classes):
+        rows = rows.with_column(f"soft:{name}", (rows.targets == k).astype(float))
+    return rows
+
+
+def test_thresholded_figures_are_scikit_learns_and_missing_without_thresholds(models, test_rows, train_counts):
+    cuts = dict(zip(NASTY, (0.5, 0.3, 0.15, 0.05), strict=True))
+    tuned = dataclasses.replace(models[0], thresholds=cuts)
+    built = table.build([tuned, models[1]], test_rows, train_counts, SETTINGS).set_index("model")
+    row, truth = built.loc[tuned.entry.name], test_rows.targets
+    said = (tuned.predictions.probabilities / np.array(list(cuts.values()))).argmax(1)
+    assert (said != tuned.predictions.predicted).any()
+    assert row["accuracy_thresholded"] == pytest.approx(sk.accuracy_score(truth, said))
+    assert row["f1_thresholded"] == pytest.approx(sk.f1_score(truth, said, average="macro", zero_division=0))
+    assert row["balanced_accuracy_thresholded"] == pytest.approx(sk.balanced_accuracy_score(truth, said))
+    recalls = sk.recall_score(truth, said, average=None)
+    rarest = np.bincount(truth).argmin()
+    assert row[f"recall_{NASTY[rarest]}_thresholded"] == pytest.approx(recalls[rarest])
+    assert row["balanced_accuracy"] == pytest.approx(sk.balanced_accuracy_score(truth, tuned.predictions.predicted))
+    others = built.drop(tuned.entry.name)
+    assert others[[c for c in built.columns if c.endswith("_thresholded")]].isna().all(axis=None)
+
+
+def test_composition_is_of_groups_against_their_soft_labels(test_rows, train_counts):
+    rows = soft(test_rows)
+    one = evaluated(rows, "net", 1.0)
+    one = dataclasses.replace(one, predictions=dataclasses.replace(one.predictions, soft_targets=rows.soft_targets))
+    built = table.build([one], rows, train_counts, SETTINGS)
+    groups = [np.flatnonzero(rows.groups == g) for g in np.unique(rows.groups)]
+    errors = [
+        ((rows.soft_targets[g].mean(0) - one.predictions.probabilities[g].mean(0)) ** 2).sum()
+        for g in groups
+        if len(g) > 1
+    ]
+    assert built["composition_rmse"][0] == pytest.approx(np.sqrt(np.mean(errors)))
+    assert "composition_rmse" not in table.build([one], test_rows, train_counts, SETTINGS)
 
 
 def test_figures_are_scikit_learns(models, test_rows, train_counts):

@@ -1,4 +1,5 @@
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,15 +13,15 @@ from tests.evaluation import helpers
 
 
 def resampled(p: Predictions, seed: int, resamples: int) -> list[Predictions]:
-    """The resamples written out row by row."""
+    """The resamples written out row by row; a group drawn twice is two groups."""
     names = sorted(set(p.groups))
     made = []
     for chunk in intervals.multiplicities(len(names), resamples, seed):
         for times in chunk.T:
-            rows = [
-                i for name, t in zip(names, times, strict=True) for i in np.flatnonzero(p.groups == name).repeat(int(t))
-            ]
-            made.append(p.where(rows))
+            drawn = [(f"{name} {d}", name) for name, t in zip(names, times, strict=True) for d in range(int(t))]
+            rows = [np.flatnonzero(p.groups == name) for _, name in drawn]
+            groups = np.repeat(np.array([label for label, _ in drawn], dtype=object), [len(r) for r in rows])
+            made.append(replace(p.where(np.concatenate(rows)), groups=groups))
     return made
 
 
@@ -31,8 +32,9 @@ def resampled(p: Predictions, seed: int, resamples: int) -> list[Predictions]:
         helpers.make(60, "abc", groups=7),
         helpers.make(12, "abcd", seed=4),  # most resamples miss a class
         helpers.make(30, "abc", groups=4, absent=(1,)),
+        helpers.soft(40, "abc", wells=7, mixed=0),
     ],
-    ids=["images", "groups", "few", "absent"],
+    ids=["images", "groups", "few", "absent", "soft"],
 )
 def test_every_metric_is_that_of_the_rows_drawn(p):
     names = metrics.names(p.classes)
@@ -41,6 +43,32 @@ def test_every_metric_is_that_of_the_rows_drawn(p):
         right = metrics.compute(one)
         for name in names:
             assert found[name].samples[r] == pytest.approx(right[name], abs=1e-9, nan_ok=True), name
+
+
+def test_metrics_of_soft_labels_are_resampled_over_all_groups_and_the_others_over_those_of_known_class():
+    p = helpers.soft(60, "abc", wells=9)
+    names = metrics.names(p.classes)
+    found = intervals.bootstrap(p, names, resamples=25, seed=3)
+    soft, hard = resampled(p, 3, 25), resampled(p.labelled, 3, 25)
+    for name in names:
+        rows = soft if name in metrics.SOFT else hard
+        right = [metrics.value(name, one) for one in rows]
+        assert found[name].samples.tolist() == pytest.approx(right, abs=1e-9, nan_ok=True), name
+    alone = intervals.bootstrap(p, ["rmse"], resamples=25, seed=3)["rmse"]
+    np.testing.assert_array_equal(alone.samples, found["rmse"].samples)
+
+
+def test_a_metric_of_groups_that_is_only_registered_sees_every_draw_as_a_group(monkeypatch):
+    registry: Registry = Registry("metric")
+
+    @registry.register("groups")
+    def groups(predictions):
+        """Number of groups."""
+        return float(len(set(predictions.groups)))
+
+    monkeypatch.setattr(metrics, "METRICS", registry)
+    found = intervals.bootstrap(helpers.make(30, "ab", groups=6), ["groups"], resamples=20)["groups"].samples
+    assert set(found) == {6.0}
 
 
 def test_a_metric_that_is_only_registered_is_resampled_too(monkeypatch):
@@ -159,7 +187,7 @@ def test_paired_columns_are_each_models_own_bootstrap_whatever_the_order_of_rows
 def changed(**values):
     p = helpers.make(20, "ab", seed=1)
     fields = {name: values.get(name, getattr(p, name)) for name in ("ids", "targets", "probabilities", "groups")}
-    return Predictions(**fields, classes=values.get("classes", p.classes))
+    return Predictions(**fields, classes=values.get("classes", p.classes), soft_targets=values.get("soft_targets"))
 
 
 @pytest.mark.parametrize(
@@ -170,6 +198,7 @@ def changed(**values):
         (changed(ids=np.array([f"x{j}" for j in range(20)], dtype=object)), "same 20 labelled images"),
         (changed(targets=1 - helpers.make(20, "ab").targets), "same targets for every model, got 20"),
         (changed(groups=np.full(20, "g", dtype=object)), "same groups for every model, got 20"),
+        (changed(soft_targets=np.full((20, 2), 0.5)), "same soft targets for every model, got 20"),
     ],
 )
 def test_models_that_saw_something_else_are_refused(other, message):

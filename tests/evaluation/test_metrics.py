@@ -3,8 +3,11 @@ import warnings
 
 import numpy as np
 import pytest
+import torch
+import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 from sklearn import metrics as oracle
 
 from cellml.errors import UserError
@@ -43,7 +46,33 @@ def expected(p: Predictions) -> dict[str, float]:
         if inside.any():
             error += inside.mean() * abs((s == t)[inside].mean() - q.max(1)[inside].mean())
     known["ece"] = error
+    if p.soft_targets is None:
+        wanted = np.eye(k)[t]
+        known |= {
+            "soft_cross_entropy": known["log_loss"],
+            "kl": known["log_loss"],
+            "brier": oracle.brier_score_loss(t, q, labels=list(range(k)), scale_by_half=False),
+            "rmse": np.sqrt(k * oracle.mean_squared_error(wanted, q)),
+            "composition_rmse": np.nan,
+        }
     return known
+
+
+def expected_soft(p: Predictions) -> dict[str, float]:
+    """The metrics of soft labels by torch, scipy and scikit-learn, over all rows; compositions by definition."""
+    t, q = p.soft_targets, p.probabilities
+    squares = [
+        np.sum((t[p.groups == g].mean(0) - q[p.groups == g].mean(0)) ** 2)
+        for g in set(p.groups)
+        if (p.groups == g).sum() > 1
+    ]
+    return {
+        "soft_cross_entropy": F.cross_entropy(torch.tensor(q).log(), torch.tensor(t)).item(),
+        "kl": stats.entropy(t, q, axis=1).mean(),
+        "brier": len(p.classes) * oracle.mean_squared_error(t, q),
+        "rmse": np.sqrt(((t - q) ** 2).sum() / len(p)),
+        "composition_rmse": np.sqrt(np.mean(squares)) if squares else np.nan,
+    }
 
 
 def agree(p: Predictions) -> None:
@@ -68,7 +97,34 @@ def test_absent_classes_are_left_out_of_averages_and_have_nan():
     agree(p)
     found = metrics.compute(p)
     assert all(np.isnan(found[f"{f}_b"]) for f in metrics.PER_CLASS)
-    assert all(np.isfinite(found[name]) for name in metrics.METRICS)
+    assert [name for name in metrics.METRICS if np.isnan(found[name])] == ["composition_rmse"]
+
+
+@pytest.mark.parametrize("wells", [1, 8, 10_000])
+@pytest.mark.parametrize("classes", ["ab", "abcd"])
+def test_metrics_of_soft_labels_score_every_row_and_the_others_those_of_known_class(classes, wells):
+    p = helpers.soft(150, classes, wells=wells)
+    assert 0 < (p.targets >= 0).sum() <= 150
+    found, hard = metrics.compute(p), metrics.compute(p.labelled)
+    for name, value in expected_soft(p).items():
+        assert found[name] == pytest.approx(value, abs=1e-9, nan_ok=True), name
+        assert metrics.value(name, p) == pytest.approx(value, abs=1e-9, nan_ok=True), name
+    others = [name for name in found if name not in metrics.SOFT]
+    assert [found[name] for name in others] == pytest.approx([hard[name] for name in others], nan_ok=True)
+
+
+def test_soft_labels_that_are_met_leave_the_entropy_and_nothing_else():
+    wanted = np.array([[0.5, 0.5, 0], [0, 1, 0], [1 / 3, 1 / 3, 1 / 3]])
+    p = helpers.given([-1, 1, -1], wanted, soft_targets=wanted, groups="xxy")
+    found = {name: metrics.value(name, p) for name in metrics.SOFT}
+    assert found.pop("soft_cross_entropy") == pytest.approx((np.log(2) + np.log(3)) / 3)
+    assert found == pytest.approx(dict.fromkeys(found, 0), abs=1e-12)
+
+
+def test_a_sure_and_wrong_answer_costs_a_finite_soft_loss():
+    p = helpers.given([0], [[0.0, 1.0]], soft_targets=[[0.5, 0.5]])
+    assert metrics.value("soft_cross_entropy", p) == pytest.approx(-np.log(np.finfo(float).eps) / 2)
+    assert np.isfinite(metrics.value("kl", p))
 
 
 @settings(max_examples=150, deadline=None)
@@ -90,8 +146,9 @@ def test_small_and_degenerate_cases_are_scikit_learns(rows):
 def test_perfect_predictions():
     p = helpers.given([0, 1, 2, 1], np.eye(3)[[0, 1, 2, 1]])
     found = metrics.compute(p)
-    assert found.pop("log_loss") == found.pop("ece") == 0
+    errors = [found.pop(name) for name in metrics.LOWER]
     assert set(found.values()) == {1.0}
+    assert np.nanmax(errors) == 0
 
 
 def test_one_class_in_the_targets_has_no_auroc():
@@ -116,7 +173,7 @@ def test_a_sure_and_wrong_answer_costs_a_finite_loss():
 def test_rows_of_unknown_target_are_left_out():
     p = helpers.make(60)
     some = Predictions(p.ids, np.where(np.arange(60) < 40, p.targets, -1), p.probabilities, p.groups, p.classes)
-    assert metrics.compute(some) == metrics.compute(p.where(np.arange(40)))
+    assert metrics.compute(some) == pytest.approx(metrics.compute(p.where(np.arange(40))), rel=1e-15, nan_ok=True)
 
 
 def test_nothing_to_score_is_refused():
@@ -150,7 +207,8 @@ def test_a_class_called_as_a_metrics_ending_is_refused():
 
 
 def test_which_way_is_better():
-    assert [name for name in metrics.METRICS if not metrics.higher_is_better(name)] == ["log_loss", "ece"]
+    lower = ["log_loss", "ece", "soft_cross_entropy", "brier", "rmse", "kl", "composition_rmse"]
+    assert [name for name in metrics.METRICS if not metrics.higher_is_better(name)] == lower
     assert metrics.higher_is_better("recall_mitotic")
     with pytest.raises(UserError, match=r"got 'acuracy': did you mean .*'accuracy'"):
         metrics.higher_is_better("acuracy")

@@ -46,6 +46,13 @@ def test_labelled_leaves_unknown_targets_out():
     assert full.labelled is full
 
 
+def test_truth_is_the_soft_label_or_ones_and_zeros():
+    p = helpers.given([1, -1], [[0.5, 0.5], [0.1, 0.9]])
+    assert p.truth.tolist() == [[0, 1], [0, 0]]
+    wanted = [[0.25, 0.75], [0.5, 0.5]]
+    assert helpers.given([1, -1], p.probabilities, soft_targets=wanted).truth.tolist() == wanted
+
+
 def test_shapes_that_disagree_are_refused():
     with pytest.raises(ValueError, match=r"shape \(2, 2\), got \(2, 3\)"):
         helpers.given([0, 1], np.ones((2, 3)) / 3, classes=("a", "b"))

@@ -86,6 +86,27 @@ def test_test_time_averaging_is_the_mean_over_views_and_invariant(make_spec, mak
     assert (averaged - single).abs().max() > 1e-6
 
 
+@pytest.mark.parametrize("tta", ["none", "d4"])
+def test_temperature_is_a_power_of_the_averaged_probabilities(tta, make_spec, make_images):
+    model = classifier.build(make_spec(tta=tta, temperature=0.4)).eval()
+    cold = classifier.Classifier(make_spec(tta=tta), model.net)
+    images = make_images(3, 80, 80)
+    with torch.no_grad():
+        plain = cold(images).double()
+        expected = plain ** (1 / 0.4) / (plain ** (1 / 0.4)).sum(1, keepdim=True)
+        torch.testing.assert_close(model(images).double(), expected, rtol=0, atol=1e-6)
+        torch.testing.assert_close(exported(model, images)(images), model(images), rtol=0, atol=1e-5)
+
+
+def test_temperature_of_sure_views_stays_finite(make_spec, make_images):
+    model = classifier.build(make_spec(tta="d4", temperature=3.0)).eval()
+    model.net.forward = lambda x: torch.tensor([0.0, -200.0, 150.0]).expand(len(x), 3)
+    with torch.no_grad():
+        found = model(make_images(2, 80, 80))
+    expected = torch.softmax(torch.tensor([0.0, -200.0, 150.0]) / 3, 0)
+    torch.testing.assert_close(found, expected.expand(2, 3), rtol=1e-4, atol=1e-30)
+
+
 @pytest.mark.parametrize("backbone", ["test_efficientnet", "test_vit", "torchvision/squeezenet1_0"])
 def test_round_trip_is_bit_equal(backbone, make_spec, make_images, tmp_path):
     spec = make_spec(backbone, dropout=0.2, tta="d4", temperature=1.3, thresholds={"前期": 0.25}, digest="ab" * 16)

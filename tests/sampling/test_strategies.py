@@ -1,45 +1,41 @@
-"""Conformance of every registered strategy, then what each one promises."""
+"""Conformance of every registered strategy, and what `resample` refuses."""
 
 import time
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from imblearn.over_sampling import RandomOverSampler
-from imblearn.under_sampling import RandomUnderSampler
-from sklearn.utils.class_weight import compute_sample_weight
 
+from cellml.config import Step
 from cellml.errors import UserError
 from cellml.sampling import strategies
-from cellml.sampling.base import Sample, TrainingRows
+from cellml.sampling.base import Sample
 from cellml.sampling.strategies import STRATEGIES, resample
+from tests.sampling.helpers import mixtures, same, training
 
 every = pytest.mark.parametrize("strategy", list(STRATEGIES))
+soft_or_hard = pytest.mark.parametrize("soft", [False, True])
+RANDOM = {
+    "random_over", "random_under", "smote", "borderline_smote_1", "borderline_smote_2", "adasyn", "enn_over",
+    "smote_enn", "augment_minority",
+}  # fmt: skip
+QUICK = set(STRATEGIES) & {
+    "none", "random_over", "random_under", "balanced", "class_weights", "effective_weights", "augment_minority", "pure",
+}  # fmt: skip
+GROWS = {"smote", "borderline_smote_1", "borderline_smote_2", "adasyn", "random_over"}
+SHRINKS = {"random_under", "tomek", "enn"}
 
 
-def training(*counts, soft=False, seed=0, features=False):
-    rng = np.random.default_rng(seed)
-    targets = rng.permutation(np.repeat(np.arange(len(counts)), counts))
-    n = len(targets)
-    probabilities = None
-    if soft:
-        probabilities = 0.6 * np.eye(len(counts))[targets] + 0.4 * rng.dirichlet(np.ones(len(counts)), n)
-    return TrainingRows(
-        ids=np.array([f"cell {i}" for i in range(n)], dtype=object),
-        targets=targets,
-        groups=np.array([f"slide {i % 7}" for i in range(n)], dtype=object),
-        num_classes=len(counts),
-        soft_targets=probabilities,
-        features=rng.normal(size=(n, 8)) if features else None,
-    )
+def given(*counts, soft=False, seed=0):
+    """Rows as `training`; of soft labels, half are pure, so that no strategy is left without rows."""
+    rows = training(*counts, soft=soft, seed=seed)
+    if not soft:
+        return rows
+    pure = (np.arange(len(rows)) % 2 == 0)[:, None]
+    return replace(rows, soft_targets=np.where(pure, np.eye(len(counts))[rows.targets], rows.soft_targets))
 
 
-def same(a: Sample, b: Sample) -> bool:
-    draws = a.draw is b.draw if a.draw is None or b.draw is None else np.array_equal(a.draw, b.draw)
-    return np.array_equal(a.rows, b.rows) and np.array_equal(a.weights, b.weights) and draws
-
-
-def conforms(sample: Sample, rows: TrainingRows) -> None:
+def conforms(sample, rows):
     assert sample.rows.dtype == np.int64
     assert sample.weights.dtype == np.float32
     assert sample.rows.shape == sample.weights.shape == (len(sample),)
@@ -52,32 +48,56 @@ def conforms(sample: Sample, rows: TrainingRows) -> None:
         assert sample.draw.shape == sample.rows.shape
         assert (sample.draw >= 0).all()
         assert sample.draw.sum() == pytest.approx(1)
-    counts = sample.counts(rows)
-    assert counts.shape == (rows.num_classes,)
-    assert counts.sum() == pytest.approx(len(sample))
-    assert (counts[rows.counts == 0] == 0).all()
-    assert (counts[rows.counts > 0] > 0).all()
+    assert (sample.partners is None) == (sample.mix is None)
+    if sample.partners is not None:
+        assert sample.partners.dtype == np.int64
+        assert sample.mix.dtype == np.float32
+        assert set(sample.partners.tolist()) <= set(range(len(rows)))
+        assert ((sample.mix >= 0) & (sample.mix < 1)).all()
+    if sample.transforms is not None:
+        assert sample.transforms.dtype == np.int8
+        assert set(sample.transforms.tolist()) <= {0, 1, 2, 3, 4}
+    assert all("\n" not in note for note in sample.notes)
 
 
 @every
-@pytest.mark.parametrize("soft", [False, True])
-@pytest.mark.parametrize("counts", [(50, 20, 5), (30, 1), (40, 0, 3), (12,), (0, 9), (6, 6, 6), (1, 1)])
+@soft_or_hard
+@pytest.mark.parametrize("counts", [(50, 20, 5), (30, 1), (40, 0, 3), (12,), (0, 9), (6, 6, 6), (9, 9), (1, 1), (2, 1)])
 def test_answers_are_positions_among_the_training_rows(strategy, soft, counts):
-    rows = training(*counts, soft=soft)
-    conforms(resample(strategy, {}, rows, 0), rows)
+    rows = given(*counts, soft=soft)
+    sample = resample(strategy, {}, rows, 0)
+    conforms(sample, rows)
+    before, after = rows.counts, sample.counts(rows)
+    assert after.shape == (rows.num_classes,)
+    assert after.sum() == pytest.approx(len(sample))
+    assert (after[before == 0] == 0).all()
+    if strategy != "pure":
+        assert (after[before > 0] > 0).all()
+    if strategy in GROWS:
+        assert (after >= before).all()
+    if strategy in SHRINKS:
+        assert (after <= before).all()
 
 
 @every
-def test_features_are_accepted(strategy):
-    rows = training(30, 9, features=True)
-    conforms(resample(strategy, {}, rows, 0), rows)
+@soft_or_hard
+def test_labels_of_items_are_probabilities(strategy, soft):
+    rows = given(50, 20, 5, soft=soft)
+    sample = resample(strategy, {}, rows, 0)
+    labels = sample.targets(rows)
+    assert labels.shape == (len(sample), 3)
+    np.testing.assert_allclose(labels.sum(1), 1, atol=1e-6)
+    real = ~sample.synthetic
+    np.testing.assert_array_equal(labels[real], rows.labels[sample.rows[real]])
 
 
 @every
-@pytest.mark.parametrize("soft", [False, True])
+@soft_or_hard
 def test_the_seed_decides(strategy, soft):
-    rows = training(50, 20, 5, soft=soft)
+    rows = given(50, 20, 5, soft=soft)
     assert same(resample(strategy, {}, rows, 4), resample(strategy, {}, rows, 4))
+    other = [same(resample(strategy, {}, rows, 4), resample(strategy, {}, rows, seed)) for seed in (5, 6)]
+    assert other == [strategy not in RANDOM] * 2
 
 
 @every
@@ -94,11 +114,15 @@ def test_global_random_state_is_neither_read_nor_changed(strategy):
 
 @every
 def test_rows_are_not_changed(strategy):
-    rows = training(50, 20, 5, soft=True, features=True)
-    before = {name: getattr(rows, name).copy() for name in ("ids", "targets", "groups", "soft_targets", "features")}
+    rows = given(50, 20, 5, soft=True)
+    names = ("ids", "targets", "groups", "soft_targets")
+    before = {name: getattr(rows, name).copy() for name in names}
+    features = {space: rows.space(space).copy() for space in rows.spaces}
     resample(strategy, {}, rows, 0)
     for name, value in before.items():
         np.testing.assert_array_equal(getattr(rows, name), value)
+    for space, value in features.items():
+        np.testing.assert_array_equal(rows.space(space), value)
 
 
 @every
@@ -109,14 +133,56 @@ def test_names_of_rows_and_groups_do_not_matter(strategy):
 
 
 @every
+def test_rows_outside_training_do_not_matter(strategy):
+    """Features are asked of the training rows alone: those of others may be anything."""
+    everything = training(80, 40, 30)
+    inside = np.arange(0, 150, 2)
+
+    def seen(features):
+        return replace(
+            everything,
+            ids=everything.ids[inside],
+            targets=everything.targets[inside],
+            groups=everything.groups[inside],
+            spaces={"embeddings": lambda: features[inside]},
+        )
+
+    corrupt = everything.space().copy()
+    corrupt[1::2] = np.nan
+    plain = resample(strategy, {}, seen(everything.space()), 3)
+    assert same(plain, resample(strategy, {}, seen(corrupt), 3))
+    conforms(plain, seen(corrupt))
+
+
+@every
+def test_groups_stay_with_their_rows(strategy):
+    """An item's group is that of `rows`, and its class too."""
+    rows = mixtures(20, AB12=9)
+    sample = resample(strategy, {}, rows, 0)
+    of_group = dict(zip(rows.groups, rows.targets, strict=True))
+    assert [of_group[g] for g in rows.groups[sample.rows]] == rows.targets[sample.rows].tolist()
+    if sample.mix is not None and strategy != "borderline_smote_2":
+        made = sample.mix > 0
+        np.testing.assert_array_equal(rows.targets[sample.rows[made]], rows.targets[sample.partners[made]])
+
+
+@every
+def test_the_order_of_classes_does_not_matter_to_their_numbers(strategy):
+    rows = training(50, 20, 5)
+    swapped = replace(rows, targets=2 - rows.targets, classes=rows.classes[::-1])
+    a, b = (resample(strategy, {}, r, 0).counts(r) for r in (rows, swapped))
+    np.testing.assert_allclose(a, b[::-1], rtol=0.3)
+
+
+@every
 def test_unknown_options_are_a_user_error(strategy):
     with pytest.raises(UserError, match=f"Unknown option 'no_such' of sampling strategy '{strategy}'"):
         resample(strategy, {"no_such": 1}, training(5, 5), 0)
 
 
-@every
+@pytest.mark.parametrize("strategy", sorted(QUICK))
 def test_fifteen_thousand_rows_take_a_tenth_of_a_second(strategy):
-    rows = training(12000, 2500, 500, soft=True)
+    rows = training(12000, 2500, 500, dim=1)
     seconds = []
     for _ in range(3):
         start = time.thread_time()
@@ -126,8 +192,18 @@ def test_fifteen_thousand_rows_take_a_tenth_of_a_second(strategy):
 
 
 def test_unknown_strategies_are_a_user_error():
-    with pytest.raises(UserError, match="'balanced'"):
+    with pytest.raises(UserError, match="did you mean 'balanced'"):
         resample("balansed", {}, training(5, 5), 0)
+    with pytest.raises(UserError, match="did you mean 'balanced'"):
+        strategies.check("balansed", {})
+
+
+def test_names_are_checked_before_rows_are_looked_at():
+    strategies.check("smote", {"k": 3, "space": "pixels"})
+    with pytest.raises(UserError, match="Unknown option 'kk' of sampling strategy 'smote'"):
+        strategies.check("smote", {"kk": 3})
+    with pytest.raises(UserError, match="a recipe's name that no strategy has"):
+        strategies.check("none", {}, {"tomek": [Step(method="none")]})
 
 
 @pytest.mark.parametrize(
@@ -140,111 +216,67 @@ def test_unknown_strategies_are_a_user_error():
         ("class_weights", {"power": -1}),
         ("balanced", {"power": float("nan")}),
         ("balanced", {"power": True}),
+        ("effective_weights", {"beta": 1}),
+        ("effective_weights", {"beta": "0.9"}),
+        ("augment_minority", {"factor": 0}),
+        ("smote", {"k": 0}),
+        ("smote", {"ratio": 2}),
+        ("borderline_smote_1", {"m": 1.5}),
+        ("borderline_smote_2", {"k": -1}),
+        ("adasyn", {"k": "five"}),
+        ("enn", {"k": 0}),
+        ("enn_over", {"k": 0}),
+        ("smote_enn", {"enn_k": 0}),
+        ("random_over", {"target": "A"}),
     ],
 )
 def test_options_out_of_range_are_a_user_error(strategy, options):
     (name,) = options
-    with pytest.raises(UserError, match=f"Expected option '{name}' of sampling strategy '{strategy}'"):
+    called = "enn" if strategy == "enn_over" else strategy
+    with pytest.raises(UserError, match=f"Expected option '{name}' of sampling strategy '{called}'"):
         resample(strategy, options, training(5, 5), 0)
 
 
+@pytest.mark.parametrize("strategy", ["random_over", "random_under", "augment_minority", "smote", "tomek", "enn"])
+def test_unknown_target_classes_are_a_user_error(strategy):
+    with pytest.raises(UserError, match="got 'Z': known: A, B"):
+        resample(strategy, {"target": ["Z"]}, training(5, 5), 0)
+
+
+def answer(*rows, weights=None, **more):
+    values = np.ones(len(rows)) if weights is None else weights
+    return Sample(np.array(rows, dtype=np.int64), np.array(values, dtype=np.float32), **more)
+
+
 @pytest.mark.parametrize(
-    "answer",
+    "broken",
     [
-        Sample(np.array([0, 99]), np.ones(2, dtype=np.float32)),
-        Sample(np.array([-1, 0]), np.ones(2, dtype=np.float32)),
-        Sample(np.array([0, 1]), np.array([1, 3], dtype=np.float32)),
-        Sample(np.array([0, 1]), np.array([2, 0], dtype=np.float32)),
-        Sample(np.array([0, 1]), np.ones(2, dtype=np.float32), draw=np.array([0.5, 0.1])),
-        Sample(np.array([0, 1]), np.ones(3, dtype=np.float32)),
-        Sample(np.array([], dtype=np.int64), np.array([], dtype=np.float32)),
+        answer(0, 99),
+        answer(-1, 0),
+        answer(0, 1, weights=[1, 3]),
+        answer(0, 1, weights=[2, 0]),
+        answer(0, 1, weights=[1, 1, 1]),
+        answer(),
+        answer(0, 1, draw=np.array([0.5, 0.1])),
+        answer(0, 1, partners=np.array([0, 1])),
+        answer(0, 1, mix=np.float32([0, 0.5])),
+        answer(0, 1, partners=np.array([0, 10]), mix=np.float32([0, 0.5])),
+        answer(0, 1, partners=np.array([0, 1]), mix=np.float32([0, 1.5])),
+        answer(0, 1, partners=np.array([0]), mix=np.float32([0])),
+        answer(0, 1, transforms=np.int8([1])),
     ],
 )
-def test_an_answer_that_breaks_the_contract_raises(answer, monkeypatch):
-    def broken(rows, rng):
+def test_an_answer_that_breaks_the_contract_raises(broken, monkeypatch):
+    def member(rows, rng):
         """Breaks the contract."""
-        return answer
+        return broken
 
-    monkeypatch.setitem(STRATEGIES._members, "broken", broken)
+    monkeypatch.setitem(STRATEGIES._members, "broken", member)
     with pytest.raises(ValueError, match="'broken'"):
         resample("broken", {}, training(5, 5), 0)
 
 
-def test_none_is_every_row_once():
-    sample = resample("none", {}, training(50, 20, 5), 0)
-    assert sample.rows.tolist() == list(range(75))
-    assert (sample.weights == 1).all()
-    assert sample.draw is None
-
-
-def test_random_over_is_imbalanced_learns():
-    rows = training(50, 20, 0, 5)
-    sample = resample("random_over", {}, rows, 3)
-    state = int(np.random.default_rng(3).integers(2**31))
-    peer = RandomOverSampler(random_state=state)
-    peer.fit_resample(np.arange(75)[:, None], rows.targets)
-    assert sample.rows.tolist() == peer.sample_indices_.tolist()
-    assert sample.counts(rows).tolist() == [50, 50, 0, 50]
-    assert set(sample.rows.tolist()) == set(range(75))
-    assert resample("random_over", {"ratio": 0.5}, rows, 3).counts(rows).tolist() == [50, 25, 0, 25]
-
-
-def test_random_under_is_imbalanced_learns():
-    rows = training(50, 20, 0, 5)
-    sample = resample("random_under", {}, rows, 3)
-    state = int(np.random.default_rng(3).integers(2**31))
-    peer = RandomUnderSampler(random_state=state)
-    peer.fit_resample(np.arange(75)[:, None], rows.targets)
-    assert sample.rows.tolist() == sorted(peer.sample_indices_.tolist())
-    assert sample.counts(rows).tolist() == [5, 5, 0, 5]
-    assert len(set(sample.rows.tolist())) == len(sample)
-    assert resample("random_under", {"ratio": 0.25}, rows, 3).counts(rows).tolist() == [20, 20, 0, 5]
-
-
-@pytest.mark.parametrize("strategy", ["random_over", "random_under"])
-def test_other_seeds_choose_other_rows(strategy):
-    rows = training(50, 20, 5)
-    assert not same(resample(strategy, {}, rows, 0), resample(strategy, {}, rows, 1))
-
-
-def test_class_weights_are_scikit_learns():
-    rows = training(50, 20, 5)
-    expected = compute_sample_weight("balanced", rows.targets)
-    np.testing.assert_allclose(resample("class_weights", {}, rows, 0).weights, expected, rtol=1e-6)
-    gentle = resample("class_weights", {"power": 0.5}, rows, 0).weights
-    np.testing.assert_allclose(gentle, expected**0.5 / (expected**0.5).mean(), rtol=1e-6)
-    assert (resample("class_weights", {"power": 0}, rows, 0).weights == 1).all()
-
-
-def test_class_weights_of_soft_labels():
-    soft = np.array([[1.0, 0.0], [0.75, 0.25], [0.25, 0.75]])
-    rows = replace(training(2, 1), targets=soft.argmax(1), soft_targets=soft)
-    mass = np.array([2.0, 1.0])
-    raw = np.array([(row * 3 / mass).sum() for row in soft])
-    np.testing.assert_allclose(resample("class_weights", {}, rows, 0).weights, raw / raw.mean(), rtol=1e-6)
-    hard = training(50, 20, 5)
-    same_labels = replace(hard, soft_targets=np.eye(3)[hard.targets])
-    assert same(resample("class_weights", {}, hard, 0), resample("class_weights", {}, same_labels, 0))
-
-
-def test_balanced_draws_every_class_equally_often():
-    rows = training(500, 90, 0, 10)
-    sample = resample("balanced", {}, rows, 0)
-    np.testing.assert_allclose(sample.counts(rows), [200, 200, 0, 200])
-    drawn = np.random.default_rng(0).choice(sample.rows, size=60000, p=sample.draw)
-    share = np.bincount(rows.targets[drawn], minlength=4) / 60000
-    np.testing.assert_allclose(share, [1 / 3, 1 / 3, 0, 1 / 3], atol=0.01)
-    within = sample.draw[rows.targets == 1]
-    assert within.min() == within.max()
-
-
-def test_balanced_by_a_lower_power_lies_between():
-    rows = training(80, 20)
-    np.testing.assert_allclose(resample("balanced", {"power": 0}, rows, 0).counts(rows), [80, 20])
-    np.testing.assert_allclose(resample("balanced", {"power": 0.5}, rows, 0).counts(rows), [200 / 3, 100 / 3])
-
-
 def test_every_strategy_is_described_in_one_line():
-    described = dict(strategies.STRATEGIES.describe())
-    assert set(described) >= {"none", "random_over", "random_under", "class_weights", "balanced"}
+    described = dict(STRATEGIES.describe())
+    assert set(described) == RANDOM | QUICK | {"tomek", "enn"}
     assert all(text.endswith(".") and "\n" not in text for text in described.values())

@@ -10,6 +10,8 @@ from mlflow import MlflowClient
 
 from cellml.config import Experiment
 from cellml.models import classifier as classifiers
+from cellml.models import ensemble
+from cellml.models.ensemble import Ensemble
 from cellml.tracking import export, runs
 
 
@@ -45,6 +47,27 @@ def test_the_program_is_the_model(run, make_classifier, make_images, monkeypatch
     program = mlflow.pyfunc.load_model(uri)
     for shape in [(1, 64, 64), (4, 100, 90), (9, 30, 47)]:
         close_to(program, classifier, make_images((*shape, channels), dtype, seed=1))
+
+
+def test_an_ensemble_is_one_program(run, make_classifier, make_images, monkeypatch):
+    """Members of different backbones, crops, sizes and views, in one model that only mlflow and torch load."""
+    members = [make_classifier(crop=40, tta="d4"), make_classifier("test_efficientnet", size=48)]
+    model = Ensemble(members, [0.7, 0.3], strategy="greedy", thresholds={"other": 0.25}).eval()
+    monkeypatch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
+    uri = export.log_classifier(run, model, make_images((2, 64, 64, 3)), {"experiment": "cells"})
+    program = mlflow.pyfunc.load_model(uri)
+    for shape in [(1, 64, 64), (4, 100, 90), (3, 30, 47)]:
+        close_to(program, model, make_images((*shape, 3), seed=1))
+    metadata = program.metadata.metadata
+    assert (metadata["backbone"], metadata["strategy"], metadata["experiment"]) == ("ensemble", "greedy", "cells")
+    assert (metadata["classes"], metadata["thresholds"]) == (["CD4+", "other", "é"], {"other": 0.25})
+    assert [(m["backbone"], m["tta"], m["size"]) for m in metadata["members"]] == [
+        ("test_resnet", "d4", 32),
+        ("test_efficientnet", "none", 48),
+    ]
+    again = ensemble.load(run.download("weights"))
+    assert again.spec == model.spec
+    assert set(run.artifact_names("weights")) == {"weights/0", "weights/1", "weights/ensemble.json"}
 
 
 @pytest.fixture(scope="module")
@@ -152,6 +175,14 @@ def test_a_program_that_is_not_the_model_is_not_logged(run, make_classifier, mak
     assert "\n" not in str(error.value)
     assert "test_resnet" in str(error.value)
     assert MlflowClient().search_logged_models([run.experiment_id]) == []
+    assert run.artifact_names() == []
+
+
+def test_an_ensemble_with_a_member_that_cannot_be_exported_names_the_backbones(run, make_classifier, make_images):
+    bad = make_classifier("test_efficientnet")
+    bad.net = Unexportable(bad.net).eval()
+    with pytest.raises(export.ExportError, match="'test_resnet' with 'test_efficientnet' cannot be exported"):
+        export.log_classifier(run, Ensemble([make_classifier(), bad], [0.5, 0.5]), make_images((2, 40, 40, 3)))
     assert run.artifact_names() == []
 
 

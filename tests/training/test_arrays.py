@@ -100,3 +100,17 @@ def test_labels_are_soft_where_the_manifest_is(tiny):
     for k, name in enumerate(manifest.classes):
         manifest = manifest.with_column(f"soft:{name}", soft[:, k])
     np.testing.assert_allclose(arrays.labels(manifest).numpy(), soft, rtol=1e-6)
+
+
+@pytest.mark.parametrize("draw", [False, True])
+def test_steps_give_an_epoch_of_whole_batches_whatever_the_rows(draw):
+    of = Sample(np.arange(10), np.ones(10, dtype=np.float32), np.full(10, 0.1) if draw else None)
+    made = arrays.Batches(of, 4, torch.Generator().manual_seed(0), CPU, steps=7)
+    seen = [rows for rows, _ in made]
+    assert len(made) == len(seen) == 7
+    assert {len(rows) for rows in seen} == {4}
+    if not draw:
+        counts = torch.bincount(torch.cat(seen), minlength=10)
+        assert counts.min() >= 2
+        assert counts.max() <= 3
+        assert sorted(torch.cat(seen)[:10].tolist()) == list(range(10))

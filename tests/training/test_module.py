@@ -5,10 +5,9 @@ import pytest
 import torch
 
 from cellml.data import augment
-from cellml.models import classifier
-from cellml.sampling.base import Sample
+from cellml.sampling.base import Sample, TrainingRows
 from cellml.training import arrays, finetune, loop
-from cellml.training.job import Job, describe
+from cellml.training.job import Job, initial
 from cellml.training.module import Diverged, Module
 from cellml.training.progress import Bar
 from tests.training.helpers import experiment
@@ -19,13 +18,25 @@ CPU = torch.device("cpu")
 def job(dataset, settings):
     train = dataset.manifest.split("train")
     sample = Sample(np.arange(len(train)), np.ones(len(train), dtype=np.float32))
-    return Job(settings, dataset, train, dataset.manifest.split("val"), sample, CPU, 2, None, None, False)
+    return Job(
+        experiment=settings,
+        dataset=dataset,
+        train=train,
+        validation=dataset.manifest.split("val"),
+        rows=TrainingRows.of(train),
+        sample=sample,
+        device=CPU,
+        epochs=2,
+        pretrained=None,
+        on_epoch=None,
+        progress=False,
+    )
 
 
 def module(of):
     pixels = of.prepared(of.train)
-    model = classifier.build(describe(of, pixels))
-    made = Module(of, model, arrays.load(pixels, of.train, CPU), None, Bar("", 1, 1, False))
+    model = initial(of.experiment, of.train, pixels, None)
+    made = Module(of, model, arrays.load(pixels, arrays.labels(of.train), CPU), None, Bar("", 1, 1, False))
     made.on_fit_start()
     return made
 

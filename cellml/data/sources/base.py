@@ -8,7 +8,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from cellml.config import Data
-from cellml.data.manifest import BOX, SOFT
+from cellml.data.manifest import BOX, MIXTURE, SOFT
 from cellml.data.problems import Problem, Rows
 from cellml.data.sources import columns, paths, published
 from cellml.data.sources.labels import Labels
@@ -77,6 +77,13 @@ def assemble(
         problems += more
     if labels.soft is not None:
         table[[SOFT + name for name in labels.classes]] = labels.soft
+    if labels.mixtures is not None:
+        table[MIXTURE] = labels.mixtures
+        if data.group is None and group is None:
+            raise UserError(
+                "Expected data.group with data.mixtures, found none: name the column of the wells (or parent, for the "
+                "folders in between), since the ratio holds for a well and its images may not be split"
+            )
     table = table[keep].reset_index(drop=True)
     _require_rows(table["label"], labels.classes, where)
     return Rows(table, labels.classes, [*labels.problems, *problems])

@@ -1,5 +1,6 @@
 """Class folders."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -14,22 +15,35 @@ from cellml.errors import UserError
 
 
 @SOURCES.register("folders")
-def folders(data: Data, root: Path, cache_dir: Path) -> Rows:
+def folders(data: Data, root: Path, cache_dir: Path, *, inside: Sequence[str] = ()) -> Rows:
     """Class folders, in the data folder or its `images`, with or without train, val and test folders above them.
 
     Images may lie deeper in a class folder; with `data.group: parent` the folders in between are the groups.
     data.split may name a second table, matched on `file`, `name`, `stem`, `parent` or `class`.
 
+    Args:
+        data: the experiment's data section.
+        root: the data folder.
+        cache_dir: not used.
+        inside: folders of the data folder that hold the class folders, such as [HOMO, HETERO]; the data folder itself
+            without.
+
     Raises:
         UserError: no class folders.
     """
     refuse(data, "table", "file", "label", "votes", "probabilities", "id")
-    found, ignored = _class_folders(root)
+    found: list[tuple[str, Path]] = []
+    ignored: list[str] = []
+    for base in [root / name for name in inside] or [root]:
+        if not base.is_dir():
+            raise UserError(f"Expected a folder {base.name} in {root}, found none; correct data.options.inside")
+        more, loose = _class_folders(base)
+        found, ignored = [*found, *more], [*ignored, *loose]
     rows = []
     for split, folder in found:
-        for inside in files_below(folder):
-            parent, _, name = inside.rpartition("/")
-            file = (folder / inside).relative_to(root).as_posix()
+        for below in files_below(folder):
+            parent, _, name = below.rpartition("/")
+            file = (folder / below).relative_to(root).as_posix()
             rows.append((file, name, name.rpartition(".")[0], parent, folder.name, split))
     rows.sort(key=lambda row: natural(row[0]))
     frame = pd.DataFrame(rows, columns=["file", "name", "stem", "parent", "class", "split"], dtype=object)

@@ -20,11 +20,20 @@ SUM_TOLERANCE = 1e-3
 
 @dataclass(frozen=True)
 class Labels:
-    """`names` is (N,) str, a class name or "" for a row to leave out; `soft` is (N, K) or None."""
+    """Labels of N rows.
+
+    Attributes:
+        names: (N,) str, a class name or "" for a row to leave out; of a mixture, its most frequent class.
+        classes: the K class names.
+        soft: (N, K) label probabilities, or None.
+        mixtures: (N,) str, name of the mixture that a row's own class is unknown in, or "" ; None where there are none.
+        problems: what was left out.
+    """
 
     names: npt.NDArray[np.object_]
     classes: tuple[str, ...]
     soft: npt.NDArray[np.float64] | None = None
+    mixtures: npt.NDArray[np.object_] | None = None
     problems: list[Problem] = field(default_factory=list)
 
 
@@ -37,6 +46,8 @@ def from_table(frame: pd.DataFrame, data: Data, where: str) -> Labels:
     """
     if data.votes is not None and data.probabilities is not None:
         raise UserError("Expected data.votes or data.probabilities, got both; remove one")
+    if data.mixtures and (data.votes or data.probabilities):
+        raise UserError("Expected data.mixtures without data.votes and data.probabilities, got both; remove one")
     if data.votes is not None:
         labels = _from_votes(frame, data, where)
     elif data.probabilities is not None:
@@ -47,18 +58,20 @@ def from_table(frame: pd.DataFrame, data: Data, where: str) -> Labels:
         return labels
     given = data if data.classes is not None else data.model_copy(update={"classes": list(labels.classes)})
     hard = from_values(columns.column(frame, data.label, where, "data.label"), given, where)
-    return Labels(hard.names, hard.classes, labels.soft, [*hard.problems, *labels.problems])
+    return Labels(hard.names, hard.classes, labels.soft, problems=[*hard.problems, *labels.problems])
 
 
 def from_values(values: npt.ArrayLike, data: Data, where: str) -> Labels:
-    """Labels from (N,) text values, by data.classes; blank ones are left out, as a problem.
+    """Labels from (N,) text values, by data.classes and data.mixtures; blank ones are left out, as a problem.
 
     Raises:
-        UserError: a value that data.classes does not list, unless data.unlisted is `drop`.
+        UserError: a value that data.classes does not list, unless data.unlisted is `drop`; a mixture of other classes.
     """
     texts = np.asarray(values, dtype=object)
-    mapping = _mapping(data.classes, texts)
-    names = translate(texts, mapping, data.unlisted, where)
+    mixed = np.isin(texts, list(data.mixtures))
+    mapping = _mapping(data.classes, texts[~mixed])
+    names = texts.copy()
+    names[~mixed] = translate(texts[~mixed], mapping, data.unlisted, where)
     blank = texts == ""
     problems = _left_out("no label", f"{blank.sum()} rows of {where} have no label and are left out", blank)
     dropped = (names == "") & ~blank
@@ -66,9 +79,12 @@ def from_values(values: npt.ArrayLike, data: Data, where: str) -> Labels:
     text = (
         f"{dropped.sum()} rows of {where} have a label that data.classes does not list and are left out: {others[:10]}"
     )
-    return Labels(
-        names, tuple(dict.fromkeys(mapping.values())), None, problems + _left_out("unlisted label", text, dropped)
-    )
+    problems += _left_out("unlisted label", text, dropped)
+    classes = tuple(dict.fromkeys(mapping.values()))
+    if not data.mixtures:
+        return Labels(names, classes, problems=problems)
+    names[mixed], soft = _ratios(names, mixed, classes, data, where)
+    return Labels(names, classes, soft, np.where(mixed, texts, ""), problems)
 
 
 def translate(
@@ -86,6 +102,23 @@ def translate(
             "; list it, or set data.unlisted: drop"
         )
     return np.array([known[value] or "" for value in texts], dtype=object)
+
+
+def _ratios(
+    names: npt.NDArray[np.object_], mixed: npt.NDArray[np.bool_], classes: tuple[str, ...], data: Data, where: str
+) -> tuple[npt.NDArray[np.object_], npt.NDArray[np.float64]]:
+    """Most frequent class of each mixed row, and shares (N, K) of all rows: those of the mixture, or of a pure row."""
+    shares = {name: np.array([name == other for other in classes], dtype=np.float64) for name in ("", *classes)}
+    for mixture, ratio in data.mixtures.items():
+        if strange := [name for name in ratio if name not in classes]:
+            raise UserError(
+                f"Expected a mixture of the classes in {where}, got {strange[0]!r} in data.mixtures {mixture!r}: "
+                f"{near(strange[0], classes)}"
+            )
+        parts = np.array([ratio.get(name, 0.0) for name in classes])
+        shares[mixture] = parts / parts.sum()
+    soft = np.stack([shares[name] for name in names]) if len(names) else np.zeros((0, len(classes)))
+    return np.array(classes, dtype=object)[soft[mixed].argmax(axis=1)], soft
 
 
 def _mapping(classes: dict[str, str] | list[str] | None, texts: npt.NDArray[np.object_]) -> dict[str, str]:
@@ -122,7 +155,7 @@ def _from_votes(frame: pd.DataFrame, data: Data, where: str) -> Labels:
         tied &= ~none
         text = f"{tied.sum()} rows of {where} have tied votes and get the class that stands first in data.classes"
         problems += _left_out("tied votes", text, tied)
-    return Labels(np.where(none, "", majority), classes, soft, problems)
+    return Labels(np.where(none, "", majority), classes, soft, problems=problems)
 
 
 def _from_probabilities(frame: pd.DataFrame, data: Data, where: str) -> Labels:

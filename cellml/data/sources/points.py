@@ -1,5 +1,6 @@
 """Points: the centres of cells in larger images."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,6 @@ from cellml.data.manifest import BOX
 from cellml.data.problems import Problem, Rows
 from cellml.data.sources import columns, labels, paths
 from cellml.data.sources.base import SOURCES, assemble
-from cellml.data.sources.labels import Labels
 from cellml.errors import UserError
 
 
@@ -32,7 +32,7 @@ def points(data: Data, root: Path, cache_dir: Path, *, x: str = "x", y: str = "y
     keep = named.names != ""
     centres = np.stack([_numbers(frame, x, path.name, "x"), _numbers(frame, y, path.name, "y")], axis=1)
     outside = keep & ~_inside(centres, files, keep, root)
-    named = Labels(np.where(outside, "", named.names), named.classes, named.soft, named.problems)
+    named = replace(named, names=np.where(outside, "", named.names))
     corner = np.floor(centres).astype(np.int64) - data.window // 2
     boxes = pd.DataFrame(np.concatenate([corner, corner + data.window], axis=1), columns=list(BOX))
     result = assemble(frame, files, named, data, root, where=path.name, group=files, boxes=boxes)

@@ -9,13 +9,13 @@ from cellml.errors import UserError
 
 
 def test_the_registry_names_every_source_and_describes_it():
-    assert sorted(SOURCES) == ["folders", "points", "simulated", "table", "voc"]
+    assert sorted(SOURCES) == ["folders", "points", "simulated", "table", "voc", "wells"]
     assert all(text.endswith(".") for _, text in SOURCES.describe())
     with pytest.raises(UserError, match="did you mean 'folders'"):
         SOURCES["folder"]
 
 
-@pytest.mark.parametrize("name", ["folders", "points", "simulated", "table", "voc"])
+@pytest.mark.parametrize("name", ["folders", "points", "simulated", "table", "voc", "wells"])
 def test_a_source_takes_data_root_and_cache_then_options(name):
     parameters = list(inspect.signature(SOURCES[name]).parameters.values())
     assert [p.name for p in parameters[:3]] == ["data", "root", "cache_dir"]

@@ -104,3 +104,36 @@ def test_a_second_table_may_split_by_stem(picture, read, tmp_path):
     rows = read("folders", split={"table": "split.csv", "match": ["stem"], "column": "part"})
     assert _pairs(rows, "split") == {"A/a1.png": "test", "B/b1.png": "train", "B/b2.png": "val"}
     assert [(p.kind, p.ids) for p in rows.problems] == [("no split", ("A/a2.png",))]
+
+
+MIXTURES = {"1-2": {"control": 1, "resistant": 2}, "1-1": {"resistant": 1, "control": 1}}
+
+
+def test_mixture_folders_get_their_ratio_as_soft_label(picture, read):
+    _write(
+        picture,
+        *(f"HOMO/{c}/w{w}/{n}.png" for c in ("control", "resistant") for w in (1, 2) for n in "ab"),
+        *(f"HETERO/{m}/w{w}/{n}.png" for m in MIXTURES for w in (3, 4) for n in "ab"),
+    )
+    rows = read("folders", group=["class", "parent"], mixtures=MIXTURES, options={"inside": ["HOMO", "HETERO"]})
+    assert rows.classes == ("control", "resistant")
+    table = rows.table.set_index("file")
+    assert table.loc["HETERO/1-2/w3/a.png", ["label", "mixture"]].tolist() == ["resistant", "1-2"]
+    assert table.loc["HETERO/1-2/w3/a.png", ["soft:control", "soft:resistant"]].tolist() == [1 / 3, 2 / 3]
+    assert table.loc["HETERO/1-1/w3/a.png", ["label", "mixture"]].tolist() == ["control", "1-1"]
+    assert table.loc["HOMO/control/w1/a.png", ["label", "mixture"]].tolist() == ["control", ""]
+    assert table.loc["HOMO/control/w1/a.png", ["soft:control", "soft:resistant"]].tolist() == [1, 0]
+    assert table["group"].nunique() == 8
+
+
+def test_mixtures_that_cannot_be_meant(picture, read):
+    _write(picture, "control/w/a.png", "resistant/w/a.png", "1-2/w/a.png")
+    with pytest.raises(UserError, match=r"Expected data\.group with data\.mixtures, found none"):
+        read("folders", mixtures={"1-2": {"control": 1, "resistant": 2}})
+    with pytest.raises(UserError, match=r"'resistent' in data\.mixtures '1-2': did you mean 'resistant'"):
+        read("folders", group="parent", mixtures={"1-2": {"control": 1, "resistent": 2}})
+    for ratio in ({"control": 1}, {"control": 1, "resistant": -1}, {"control": 1, "resistant": float("nan")}):
+        with pytest.raises(ValueError, match="as a ratio of two or more classes with parts above 0"):
+            read("folders", group="parent", mixtures={"1-2": ratio})
+    with pytest.raises(UserError, match="Expected a folder HETERO"):
+        read("folders", options={"inside": ["HETERO"]})

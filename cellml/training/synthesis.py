@@ -1,0 +1,102 @@
+"""Synthetic training images: made once, before training, from the rows that a strategy chose."""
+
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from cellml.data import offline
+from cellml.sampling.base import Sample, TrainingRows
+
+Strip = tuple[str, list[npt.NDArray]]
+AT_ONCE = 1 << 24  # values blended at once
+
+
+def images(pixels: npt.NDArray, sample: Sample) -> npt.NDArray:
+    """The images of a sample's synthetic items: two training images blended, or one of them changed.
+
+    Args:
+        pixels: (N, S, S, C) uint8 or uint16, of the training rows.
+        sample: M items, L of them synthetic.
+
+    Returns:
+        (L, S, S, C) of the same type, rounded.
+    """
+    wanted = np.flatnonzero(sample.synthetic)
+    made = np.empty((len(wanted), *pixels.shape[1:]), dtype=pixels.dtype)
+    step = max(1, AT_ONCE // max(1, pixels[0].size))
+    for start in range(0, len(wanted), step):
+        made[start : start + step] = _blended(pixels, sample, wanted[start : start + step])
+    places, others = changed(pixels, sample)
+    made[np.searchsorted(wanted, places)] = others
+    return made
+
+
+def changed(pixels: npt.NDArray, sample: Sample) -> tuple[npt.NDArray[np.int64], npt.NDArray]:
+    """Which of a sample's items are training images changed offline, (L,), and their images (L, S, S, C)."""
+    if sample.transforms is None:
+        return np.zeros(0, dtype=np.int64), pixels[:0]
+    places = np.flatnonzero(sample.transforms > 0)
+    return places, offline.transform(pixels[sample.rows[places]], sample.transforms[places], sample.seed, places)
+
+
+def extended(
+    pixels: npt.NDArray, labels: Tensor, sample: Sample, training: TrainingRows
+) -> tuple[npt.NDArray, Tensor, Sample]:
+    """Training images with the synthetic ones behind them, their labels, and the sample as positions among both.
+
+    Args:
+        pixels: (N, S, S, C), of the training rows.
+        labels: (N, K) class probabilities.
+        sample: M items.
+        training: the N rows.
+
+    Returns:
+        (N + L, S, S, C), (N + L, K), and a sample without blends or transforms.
+    """
+    synthetic = sample.synthetic
+    if not synthetic.any():
+        return pixels, labels, sample
+    rows = sample.rows.copy()
+    rows[synthetic] = len(pixels) + np.arange(synthetic.sum())
+    made = torch.from_numpy(sample.targets(training)[synthetic]).to(labels.dtype)
+    plain = replace(sample, rows=rows, partners=None, mix=None, transforms=None)
+    return np.concatenate([pixels, images(pixels, sample)]), torch.cat([labels, made]), plain
+
+
+def _blended(pixels: npt.NDArray, sample: Sample, chosen: npt.NDArray[np.int64]) -> npt.NDArray:
+    first = pixels[sample.rows[chosen]]
+    if sample.partners is None or sample.mix is None:
+        return first
+    share = sample.mix[chosen].astype(np.float32)[:, None, None, None]
+    second = pixels[sample.partners[chosen]]
+    return np.rint((1 - share) * first.astype(np.float32) + share * second.astype(np.float32)).astype(pixels.dtype)
+
+
+def strips(pixels: npt.NDArray, sample: Sample, training: TrainingRows, count: int = 24) -> list[Strip]:
+    """Some synthetic images beside what they were made of, spread evenly over the sample; none where it has none.
+
+    Args:
+        pixels: (N, S, S, C), of the training rows.
+        sample: M items.
+        training: the N rows.
+        count: at most so many.
+
+    Returns:
+        A caption and the images: a training row, what was made of it, and its partner where it has one.
+    """
+    synthetic = np.flatnonzero(sample.synthetic)
+    chosen = np.unique(np.linspace(0, len(synthetic) - 1, min(count, len(synthetic))).round().astype(int))
+    made, found = images(pixels, sample), []
+    for place in chosen:
+        item = synthetic[place]
+        row, shown = sample.rows[item], [pixels[sample.rows[item]], made[place]]
+        caption = f"{training.kinds[row]}: row, made"
+        if sample.partners is not None and sample.mix is not None and sample.mix[item] > 0:
+            partner = sample.partners[item]
+            shown.append(pixels[partner])
+            caption += f" ({sample.mix[item]:.2f} of the third), {training.kinds[partner]}"
+        found.append((caption, shown))
+    return found
