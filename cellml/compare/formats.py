@@ -20,6 +20,7 @@ _FURTHER = {
     "accuracy_thresholded": "accuracy at thresholds",
     "f1_thresholded": "F1 at thresholds",
     "balanced_accuracy_thresholded": "bal. accuracy at thresholds",
+    "rmse": "RMSE",
     "composition_rmse": "composition RMSE",
 }
 _NARROW = ("balanced_accuracy_thresholded", "composition_rmse")  # of these, what the short tables show

@@ -46,7 +46,7 @@ _METRICS = {
     "auroc": "auroc",
     "mcc": "mcc",
 }
-COMPOSITION = "composition_rmse"
+SOFT = ("rmse", "composition_rmse")  # shown where labels are soft
 
 
 def build(
@@ -64,7 +64,8 @@ def build(
         M + 1 rows with `COLUMNS`, `recall_<class>` for every class, `identical_to`, the ranking metric where it is not
         among them, `accuracy_thresholded`, `f1_thresholded`, `balanced_accuracy_thresholded` and, of the rarest class,
         `recall_<class>_thresholded`, which score the classes that the models' operating thresholds say instead of the
-        most probable ones (missing for a model without), and `composition_rmse` where the test rows have soft labels.
+        most probable ones (missing for a model without), and, where the test rows have soft labels, `rmse` and
+        `composition_rmse`.
         `balanced_accuracy_low` and `_high` are the 95 % interval over resampled groups; `p_vs_best` is the paired p of
         the ranking metric's difference to the first row (NaN there). Models with the same score share a rank; the
         baseline's is missing. `identical_to` names the entries with the same probabilities, by model and version,
@@ -95,7 +96,7 @@ def build(
         row |= {"n": len(test), "p_vs_best": p[m], "test_digest": digest}
         row |= {f"recall_{name}": score[f"recall_{name}"] for name in test.classes}
         row |= {settings.metric: score[settings.metric]} if settings.metric not in _METRICS.values() else {}
-        row |= {COMPOSITION: score[COMPOSITION]} if test.soft_targets is not None else {}
+        row |= {name: score[name] for name in SOFT} if test.soft_targets is not None else {}
         rows.append(row)
     present = {name: count for name, count in test.counts.items() if count}
     rarest = min(present, key=lambda name: present[name])

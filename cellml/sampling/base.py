@@ -135,7 +135,7 @@ class Sample:
     """Which training rows a network sees, how often, and with which weight.
 
     Item m is the image (or embedding) (1 - mix[m]) * x[rows[m]] + mix[m] * x[partners[m]]. Of two parents, the one in
-    `rows` is the one of the item's class and, where both are, the nearer one; its group is the item's group.
+    `rows` is the nearer one; it is of the item's class, and its group is the item's group.
 
     Attributes:
         rows: (M,) int64 positions in the training rows, repeats allowed.

@@ -145,7 +145,7 @@ def grow(
             whose = "there are" if any_class else f"class {name} has"
             notes.append(f"{whose} {among} rows: {among - 1} neighbours instead of {k}")
         made, said = make(label, number, min(k, among - 1))
-        parts.append(_parents(made, rows.targets, label))
+        parts.append(_parents(made))
         notes += said
     positions, partners, mix = (np.concatenate(values) for values in zip(*parts, strict=True))
     ones = np.ones(len(positions), dtype=np.float32)
@@ -179,7 +179,7 @@ def _borderline(
     around = min(m, len(rows) - 1)
 
     def make(label: int, number: int, near: int) -> Made:
-        sampler = BorderlineSMOTE(
+        sampler = _Borderline(
             k_neighbors=Neighbours(rows.space(space), near + 1),
             m_neighbors=Neighbours(rows.space(space), around + 1),
             kind=kind,
@@ -210,15 +210,26 @@ def _identity(count: int) -> sparse.csr_array:
     return sparse.csr_array((np.ones(count), every, np.arange(count + 1)), shape=(count, count))
 
 
+class _Borderline(BorderlineSMOTE):
+    """The same samples without the dense matrix that the library makes to shorten the steps towards other classes."""
+
+    def _generate_samples(self, X, nn_data, nn_num, rows, cols, steps, y_type=None, y=None) -> sparse.csr_array:
+        if y is not None:
+            others = y[nn_num[rows, cols]] != y_type
+            steps[others] *= np.random.RandomState(self.random_state).uniform(0.0, 0.5, size=(others.sum(), 1))
+        return super()._generate_samples(X, nn_data, nn_num, rows, cols, steps, y_type)
+
+
 def _parents(
-    made: sparse.csr_array, targets: npt.NDArray[np.int64], label: int
+    made: sparse.csr_array,
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.float64]]:
-    """Rows, partners and shares of the partners, (M,) each: the row is of the label, of two such the nearer one."""
-    made.eliminate_zeros()
-    made.sort_indices()
+    """Rows, partners and shares of the partners, (M,) each: of two parents, the row is the nearer one.
+
+    It is of the item's class: nobody goes further than half the way to another class.
+    """
     first, last = made.indptr[:-1], made.indptr[1:] - 1
     one, other = made.indices[first].astype(np.int64), made.indices[last].astype(np.int64)
     of_one, of_other = made.data[first], made.data[last]
-    swap = (targets[other] == label) & ((targets[one] != label) | (of_other > of_one))
+    swap = of_other > of_one
     mix = np.where(one == other, 0.0, np.where(swap, of_one, of_other))
     return np.where(swap, other, one), np.where(swap, one, other), mix

@@ -63,7 +63,7 @@ def apply(name: str, steps: Sequence[Step], rows: TrainingRows, rng: np.random.G
     """Take the steps one after the other, each on the sample that the ones before it left.
 
     A step sees the items of the kinds in `between`; it adds to or takes from those in `target`, and the others stay as
-    they are. Steps that make new items start from the real rows left, each once.
+    they are. Steps that make new items see, and count, the real rows left, each once.
 
     Args:
         name: the recipe's.

@@ -23,7 +23,7 @@ def test_columns_stand_in_the_promised_order(models, test_rows, train_counts):
     later = [f"{name}_thresholded" for name in ("accuracy", "f1", "balanced_accuracy", f"recall_{rarest}")]
     assert list(built.columns) == [*HEAD.split(), *(f"recall_{name}" for name in NASTY), "identical_to", *later]
     ranked = table.build(models, soft(test_rows), train_counts, Compare(resamples=100, metric="ece"))
-    assert list(ranked.columns) == [*list(built.columns)[:-4], "ece", *later, "composition_rmse"]
+    assert list(ranked.columns) == [*list(built.columns)[:-4], "ece", *later, "rmse", "composition_rmse"]
 
 
 def soft(rows):
@@ -62,6 +62,9 @@ def test_composition_is_of_groups_against_their_soft_labels(test_rows, train_cou
         for g in groups
         if len(g) > 1
     ]
+    truth = one.predictions.soft_targets
+    errors_of_images = ((truth - one.predictions.probabilities) ** 2).sum(axis=1)
+    assert built["rmse"][0] == pytest.approx(np.sqrt(errors_of_images.mean()))
     assert built["composition_rmse"][0] == pytest.approx(np.sqrt(np.mean(errors)))
     assert "composition_rmse" not in table.build([one], test_rows, train_counts, SETTINGS)
 

@@ -127,6 +127,23 @@ def test_new_items_start_from_real_rows_only():
     assert twice.synthetic.sum() == pytest.approx(46, abs=3)
 
 
+def test_repeats_are_no_neighbours():
+    rows = training(30, 10, 4)
+    sample = apply(
+        rows, {"method": "random_over", "target": ["C"], "ratio": 0.5}, {"method": "smote", "target": ["C"], "k": 3}
+    )
+    new = sample.synthetic
+    assert sample.counts(rows).tolist() == [30, 10, 15 + 26]
+    assert new.sum() == 26
+    assert (sample.rows[new] != sample.partners[new]).all()
+
+
+def test_weights_multiply():
+    rows = training(30, 10)
+    once, twice = (apply(rows, *[{"method": "class_weights"}] * n).weights for n in (1, 2))
+    np.testing.assert_allclose(twice, once**2 / (once**2).mean(), rtol=1e-6)
+
+
 def test_later_steps_see_the_new_items_where_they_lie():
     rows = training(30, 10)
     steps = [{"method": "smote", "k": 3}, {"method": "enn", "target": ["A", "B"]}]
