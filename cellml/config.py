@@ -151,6 +151,7 @@ class Train(Section):
     lr: float = Field(1e-3, gt=0)
     weight_decay: float = Field(0.01, ge=0)
     schedule: Literal["onecycle", "cosine", "constant"] = "onecycle"
+    lr_after: dict[int, float] = {}  # schedule constant: epochs done -> the learning rate from there on
     loss: str = "cross_entropy"
     loss_options: dict[str, Any] = {}
     label_smoothing: float = Field(0.0, ge=0, lt=1)
@@ -169,6 +170,14 @@ class Train(Section):
     refit: bool = False  # fit the chosen model once more on training and validation rows together
     seed: int = 0
     augment: Augment = Augment()
+
+    @model_validator(mode="after")
+    def _steps(self) -> "Train":
+        if self.lr_after and self.schedule != "constant":
+            raise ValueError(f"lr_after needs schedule: constant, got {self.schedule}; set it, or leave lr_after out")
+        if any(epoch < 1 or not rate > 0 for epoch, rate in self.lr_after.items()):
+            raise ValueError(f"expected lr_after as epochs from 1 on and rates above 0, got {self.lr_after}")
+        return self
 
 
 class Range(Section):

@@ -36,18 +36,24 @@ def optimizer(net: nn.Module, settings: config.Train) -> torch.optim.Optimizer:
 
 
 def schedule(over: torch.optim.Optimizer, settings: config.Train, steps: int) -> lr_scheduler.LRScheduler:
-    """The learning rate step by step: one-cycle (Smith and Topin, 2018), cosine to zero, or constant.
+    """The learning rate step by step: one-cycle (Smith and Topin, 2018), cosine to zero, or constant in stages.
 
     Args:
         over: the optimiser.
-        settings: `schedule` and `lr`, the peak.
-        steps: optimiser steps of the whole fit.
+        settings: `schedule`, `lr`, the peak, and `lr_after`.
+        steps: optimiser steps of the whole fit, `settings.epochs` epochs.
     """
     if settings.schedule == "onecycle":
         return lr_scheduler.OneCycleLR(over, max_lr=settings.lr, total_steps=steps)
     if settings.schedule == "cosine":
         return lr_scheduler.CosineAnnealingLR(over, T_max=steps)
-    return lr_scheduler.ConstantLR(over, factor=1.0, total_iters=0)
+    stages = sorted(settings.lr_after.items())
+
+    def factor(step: int) -> float:
+        done = step * settings.epochs // steps
+        return next((rate for epoch, rate in reversed(stages) if epoch <= done), settings.lr) / settings.lr
+
+    return lr_scheduler.LambdaLR(over, factor)
 
 
 class Average(Generic[M]):

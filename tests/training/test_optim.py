@@ -96,3 +96,21 @@ def test_average_follows_the_formula_buffers_too():
     assert found["1.num_batches_tracked"] == 12
     assert not average.model.training
     assert not any(p.requires_grad for p in average.model.parameters())
+
+
+def test_a_constant_rate_changes_after_the_epochs_that_say_so():
+    over = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=7e-5)
+    schedule = optim.schedule(over, Train(schedule="constant", lr=7e-5, epochs=10, lr_after={5: 3e-5, 8: 1e-5}), 40)
+    seen = []
+    for _ in range(40):
+        seen.append(over.param_groups[0]["lr"])
+        over.step()
+        schedule.step()
+    assert seen == pytest.approx([7e-5] * 20 + [3e-5] * 12 + [1e-5] * 8)
+
+
+def test_stages_that_cannot_be_meant():
+    with pytest.raises(ValueError, match="lr_after needs schedule: constant, got onecycle"):
+        Train(lr_after={5: 1e-5})
+    with pytest.raises(ValueError, match="epochs from 1 on and rates above 0"):
+        Train(schedule="constant", lr_after={0: 1e-5})
