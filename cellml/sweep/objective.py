@@ -22,7 +22,7 @@ class Pruned(Exception):
     """Pruned: no better than the median of the others so far; its run ends FINISHED."""
 
     def __str__(self) -> str:
-        return "pruned: behind the other trials at the same epoch"
+        return "pruned: behind the other trials at the same epoch or fold"
 
 
 def run_one(

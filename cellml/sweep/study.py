@@ -166,7 +166,7 @@ def _pruner(experiment: Experiment) -> optuna.pruners.BasePruner:
         return optuna.pruners.HyperbandPruner(
             min_resource=max(1, sweep.warmup_epochs), max_resource=experiment.train.epochs
         )
-    warmup = 1 if experiment.train.folds else sweep.warmup_epochs  # a step is a fold, or an epoch
+    warmup = 2 if experiment.train.folds else sweep.warmup_epochs  # a step is a fold, or an epoch; one fold is noise
     if sweep.pruner == "wilcoxon":
         return optuna.pruners.WilcoxonPruner(n_startup_steps=FOLDS_OF_WILCOXON - 1)
     if sweep.pruner == "percentile":

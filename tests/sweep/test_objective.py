@@ -1,0 +1,68 @@
+"""What a trial tells Optuna on its way."""
+
+import optuna
+import pytest
+
+from cellml import config
+from cellml.errors import UserError
+from cellml.sweep import objective, study
+
+
+def trial_of(tmp_path, pruner, **train):
+    experiment = config.parse({"name": "x", "sweep": {"mode": "best", "pruner": pruner}, "train": train})
+    opened = study.open_study(f"sqlite:///{tmp_path / 'optuna.db'}", "s", experiment, maximize=True)
+    return experiment, opened, opened.ask()
+
+
+def reported(trial):
+    return trial.study.get_trials()[trial.number].intermediate_values
+
+
+def test_folds_are_pruned_on_their_running_mean(tmp_path):
+    experiment, opened, trial = trial_of(tmp_path, "median", folds=3)
+    assert isinstance(opened.pruner, optuna.pruners.MedianPruner)
+    report = objective._reporter(trial, experiment)
+    for fold, value in enumerate([0.5, 0.7, 0.3], start=1):
+        report(fold, value)
+    assert reported(trial) == pytest.approx({1: 0.5, 2: 0.6, 3: 0.5})
+
+
+def test_epochs_are_reported_as_they_are(tmp_path):
+    experiment, _, trial = trial_of(tmp_path, "percentile")
+    report = objective._reporter(trial, experiment)
+    for epoch, value in enumerate([0.5, 0.7], start=1):
+        report(epoch, value)
+    assert reported(trial) == {1: 0.5, 2: 0.7}
+
+
+def test_wilcoxon_compares_single_folds_and_wants_ten(tmp_path):
+    experiment, opened, trial = trial_of(tmp_path, "wilcoxon", folds=5, repeats=2)
+    assert isinstance(opened.pruner, optuna.pruners.WilcoxonPruner)
+    report = objective._reporter(trial, experiment)
+    report(1, 0.5)
+    report(2, 0.7)
+    assert reported(trial) == {1: 0.5, 2: 0.7}
+    with pytest.raises(UserError, match=r"wilcoxon needs 10 folds or more, got 5"):
+        trial_of(tmp_path, "wilcoxon", folds=5)
+    with pytest.raises(UserError, match=r"hyperband counts epochs"):
+        trial_of(tmp_path, "hyperband", folds=5)
+
+
+def test_a_trial_that_falls_behind_is_pruned_after_its_second_fold(tmp_path):
+    experiment, opened, _ = trial_of(tmp_path, "median", folds=3)
+    for _ in range(5):
+        trial = opened.ask()
+        report = objective._reporter(trial, experiment)
+        for fold in (1, 2, 3):
+            report(fold, 0.8)
+        opened.tell(trial, 0.8)
+    report = objective._reporter(opened.ask(), experiment)
+    report(1, 0.2)
+    with pytest.raises(objective.Pruned):
+        report(2, 0.2)
+
+
+def test_rank_never_prunes(tmp_path):
+    experiment = config.parse({"name": "x", "sweep": {"mode": "rank"}, "train": {"folds": 3}})
+    _, _, trial = trial_of(tmp_path, "median", folds=3)
+    assert objective._reporter(trial, experiment) is None
