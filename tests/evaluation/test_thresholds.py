@@ -92,6 +92,16 @@ def test_no_move_of_one_threshold_is_better_than_those_of_several_classes(rows):
             assert recall_sum(p, moved) <= best + 1e-9
 
 
+@pytest.mark.parametrize("rows", [[(0, [2, 2, 6]), (1, [2, 6, 1])], [(0, [0, 5, 1]), (2, [2, 5, 1])]])
+def test_rows_that_only_rounding_tells_apart_are_not_told_apart(rows):
+    targets, shares = zip(*rows, strict=True)
+    p = np.array(shares, dtype=float)
+    p = helpers.given(targets, p / p.sum(1, keepdims=True))
+    cuts = np.array(list(thresholds.operating_threshold(p).values()))
+    moves = [cuts * np.where(np.arange(3) == k, f, 1) for k in set(targets) for f in np.geomspace(1e-4, 1e4, 60)]
+    assert max(recall_sum(p, moved) for moved in [np.full(3, 1 / 3), *moves]) <= recall_sum(p, cuts)
+
+
 def test_a_third_class_that_never_competes_leaves_the_two_class_optimum():
     two = helpers.make(60, "ab", seed=4, sharp=0.5)
     p = helpers.given(two.targets, np.column_stack([two.probabilities * 0.999, np.full(60, 0.001)]))
