@@ -103,7 +103,7 @@ def greedy(predictions: Sequence[Predictions], metric: str) -> Array:
     best model, and of all ensembles on its way, 50 members long, the best one is kept. Ties go to the earlier model and
     to the smaller ensemble. Models that were never chosen weigh 0.
     """
-    known = [metrics.scorable(one) for one in predictions]
+    known = [metrics.scorable(one, soft=metric in metrics.SOFT) for one in predictions]
     sign = 1 if metrics.higher_is_better(metric) else -1
     total = np.zeros_like(known[0].probabilities)
     counts, kept, top = np.zeros(len(known)), np.zeros(len(known)), -np.inf

@@ -182,9 +182,10 @@ def _check(experiment: Experiment, train: Manifest, validation: Manifest | None)
     value = metrics.value(settings.monitor, predictions(validation, even))
     if math.isnan(value):
         missing = [name for name, count in validation.counts.items() if not count]
+        reason = f"no validation rows of {missing}" if missing else "it needs soft labels and groups of several images"
         raise UserError(
             f"Expected train.monitor to have a value on the validation rows, got NaN for {settings.monitor!r}: "
-            f"no validation rows of {missing}; choose another metric or raise split.validation"
+            f"{reason}; choose another metric or raise split.validation"
         )
 
 

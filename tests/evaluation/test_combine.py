@@ -144,3 +144,14 @@ def test_a_metric_without_a_value_is_refused():
     models = several(2, absent=(2,))
     with pytest.raises(UserError, match="'recall_c' to have a value"):
         combine.weigh("greedy", models, "recall_c")
+
+
+def test_greedy_on_a_soft_metric_looks_at_mixtures_too():
+    soft = np.array([[1, 0], [0, 1], [0.5, 0.5], [0.5, 0.5]])
+    targets = np.array([0, 1, -1, -1])
+    ids, groups = np.array(list("abcd"), dtype=object), np.array(list("ghii"), dtype=object)
+    sure = np.array([[1, 0], [0, 1], [1, 0], [1, 0.0]])
+    even = np.array([[0.9, 0.1], [0.1, 0.9], [0.5, 0.5], [0.5, 0.5]])
+    both = [Predictions(ids, targets, p, groups, ("A", "B"), soft) for p in (sure, even)]
+    assert combine.weigh("greedy", both, "rmse").argmax() == 1
+    assert combine.weigh("greedy", both, "log_loss").argmax() == 0
