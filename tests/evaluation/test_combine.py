@@ -7,6 +7,7 @@ from sklearn import metrics as oracle
 
 from cellml.errors import UserError
 from cellml.evaluation import combine, metrics
+from cellml.evaluation.predictions import Predictions
 from tests.evaluation import helpers
 
 
