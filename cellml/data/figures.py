@@ -97,7 +97,7 @@ def synthetic(strips: Sequence[tuple[str, Sequence[npt.NDArray]]], columns: int 
         for k, image in enumerate(images):
             x = left + k * (TILE + GAP)
             mosaic[y : y + TILE, x : x + TILE] = _fitted(display.to_rgb(image, low, high))
-        axes.text(left, y + TILE + 2, caption, size=5, va="top", parse_math=False)
+        axes.text(left, y + TILE + 2, caption, size=6.5, va="top", parse_math=False)
     axes.imshow(mosaic, interpolation="nearest")
     axes.axis("off")
     return figure
