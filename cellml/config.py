@@ -438,12 +438,16 @@ def _fault(error: Exception) -> str:
 
 
 def _keys_at(location: list[Any]) -> list[str]:
-    model: Any = Experiment
+    section: type[Section] | None = Experiment
     for part in location:
-        fields = getattr(model, "model_fields", {})
-        annotation = fields[part].annotation if part in fields else None
-        options = [annotation, *get_args(annotation)]
-        model = next((o for o in options if isinstance(o, type) and issubclass(o, Section)), None)
-        if model is None:
-            return []
-    return list(model.model_fields)
+        fields = section.model_fields if section else {}
+        if part in fields:  # else the key of a dict or the place in a list of sections
+            section = _section(fields[part].annotation)
+    return list(section.model_fields) if section else []
+
+
+def _section(annotation: Any) -> type[Section] | None:
+    """The section that an annotation names, also within a union, a list or a dict."""
+    if isinstance(annotation, type) and issubclass(annotation, Section):
+        return annotation
+    return next((found for part in get_args(annotation) if (found := _section(part))), None)

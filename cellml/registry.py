@@ -55,14 +55,18 @@ class Registry(Generic[T]):
         """Each member's name and one-line description, in order of registration."""
         return [(name, (inspect.getdoc(f) or "").splitlines()[0]) for name, f in self._members.items()]
 
+    def option_names(self, name: str) -> list[str]:
+        """The keyword options that a member takes."""
+        parameters = inspect.signature(self[name]).parameters.values()
+        return [p.name for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY]
+
     def options(self, name: str, given: dict[str, Any]) -> dict[str, Any]:
         """Check keyword options from an experiment file against a member's keyword-only parameters.
 
         Raises:
             UserError: an option that the member does not take.
         """
-        parameters = inspect.signature(self[name]).parameters.values()
-        known = [p.name for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY]
+        known = self.option_names(name)
         for key in given:
             if key not in known:
                 hint = near(key, known) if known else "it takes no options"

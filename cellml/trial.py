@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from matplotlib.figure import Figure
+from rich.console import Console
 
 from cellml import heatmaps
 from cellml.config import Experiment
@@ -17,6 +18,7 @@ from cellml.data import figures as sheets
 from cellml.data.display import to_rgb
 from cellml.data.manifest import Manifest
 from cellml.data.prepare import Dataset
+from cellml.errors import UserError
 from cellml.evaluation import combine, composition, figures, metrics
 from cellml.evaluation.predictions import Predictions
 from cellml.explain.base import EXPLAINERS
@@ -74,8 +76,16 @@ def check(
     """
     for backbone in backbones or [experiment.model.backbone]:
         networks.check(backbone, experiment.model.options)
-    for strategy in strategies or [experiment.sampling.strategy]:
-        sampling.check(strategy, experiment.sampling.options, experiment.sampling.recipes)
+    chosen, own = list(strategies) or [experiment.sampling.strategy], experiment.sampling
+    for strategy in chosen:
+        used = own.options if len(chosen) == 1 else sampling.taken(strategy, own.options, own.recipes)
+        sampling.check(strategy, used, own.recipes)
+    taken = {name for strategy in chosen for name in sampling.taken(strategy, own.options, own.recipes)}
+    if unused := sorted(set(own.options) - taken):
+        raise UserError(
+            f"Unknown option {unused[0]!r} in sampling.options: none of the strategies {chosen} takes it; correct its "
+            "name, or leave it out"
+        )
     metrics.check(experiment.train.monitor, classes)
     metrics.check(experiment.compare.metric, classes)
     losses.build(experiment.train.loss, experiment.train.loss_options, classes)
@@ -228,6 +238,8 @@ def log_fits(tracked: Run, fits: Sequence[training.Fit]) -> None:
     notes = list(dict.fromkeys(note for fitted in fits for note in fitted.notes))
     if notes:
         tracked.tags({"cellml.sampling": "; ".join(notes)})
+    for note in notes:
+        Console(stderr=True, soft_wrap=True).print(f"note: {note}", markup=False, highlight=False)
 
 
 def log_predictions(dataset: Dataset, tracked: Run, predictions: dict[str, Predictions]) -> None:

@@ -110,3 +110,11 @@ def test_a_fault_of_the_yaml_is_told_with_its_line(tmp_path, text, message):
     file.write_text(text)
     with pytest.raises(UserError, match=re.escape(f"{file} is not valid YAML: {message}")):
         config.load(file)
+
+
+def test_a_misspelt_key_of_a_step_is_told_with_the_known_ones():
+    steps = {"r": [{"method": "smote", "knn": 3}]}
+    with pytest.raises(UserError, match=r"unknown key 'sampling\.recipes\.r\.0\.knn': known: between, k, method"):
+        config.parse({"name": "x", "sampling": {"recipes": steps}})
+    with pytest.raises(UserError, match=r"unknown key 'sweep\.space\.train\.lr\.lgo': did you mean 'low' or 'log'"):
+        config.parse({"name": "x", "sweep": {"space": {"train.lr": {"low": 1, "high": 2, "lgo": True}}}})

@@ -12,7 +12,9 @@ from PIL import Image
 from sklearn.metrics import accuracy_score
 
 from cellml import commands, config, crossval
+from cellml import trial as trials
 from cellml.data.prepare import prepare
+from cellml.errors import UserError
 from cellml.evaluation.predictions import Predictions
 from cellml.models import ensemble as models
 from cellml.tracking import registry
@@ -200,3 +202,11 @@ def test_composition_of_mixed_wells_is_logged(crossed, experiment):
     assert errors.loc["predicted", "rmse_population"] == pytest.approx(run.data.metrics["test/composition_rmse"])
     assert np.isfinite(errors["rmse_population"]).all()
     assert artifact(crossed, "figures/test_composition.png")
+
+
+def test_an_option_that_no_strategy_of_a_sweep_takes(experiment):
+    wrong = experiment.replace({"sampling.options": {"kk": 3}})
+    with pytest.raises(UserError, match=r"Unknown option 'kk' in sampling.options: none of the strategies"):
+        trials.check(wrong, ("bright", "dark", "grey"), strategies=["none", "smote", "M1"])
+    right = experiment.replace({"sampling.options": {"k": 3}})
+    trials.check(right, ("bright", "dark", "grey"), strategies=["none", "smote", "M1"])

@@ -32,8 +32,11 @@ def check(name: str, steps: Sequence[Step]) -> None:
         raise UserError(f"Expected a recipe's name that no strategy has, got {name!r}; rename it in sampling.recipes")
     if not steps:
         raise UserError(f"Expected steps in recipe {name!r}, got none; give it a list of {{method: ...}}")
-    for step in steps:
-        STRATEGIES.options(step.method, _options(step, step.target))
+    for number, step in enumerate(steps, start=1):
+        try:
+            STRATEGIES.options(step.method, _options(step, step.target))
+        except UserError as error:
+            raise UserError(f"step {number} of recipe {name!r}: {error}") from None
 
 
 def known(strategy: str, recipes: Iterable[str]) -> None:

@@ -64,6 +64,15 @@ def check(strategy: str, options: Mapping[str, Any], recipes: Mapping[str, list[
         STRATEGIES.options(strategy, dict(options))
 
 
+def taken(strategy: str, options: Mapping[str, Any], recipes: Mapping[str, list[Step]] | None = None) -> dict[str, Any]:
+    """Those of the options that a strategy takes: several strategies of a sweep share one set of options."""
+    if recipes and strategy in recipes:
+        return {}
+    _recipes.known(strategy, recipes or {})
+    known = STRATEGIES.option_names(strategy)
+    return {name: value for name, value in options.items() if name in known}
+
+
 def _conforms(strategy: str, sample: Sample, rows: TrainingRows) -> None:
     shape = sample.rows.shape
     if sample.rows.ndim != 1 or not shape[0] or sample.weights.shape != shape:

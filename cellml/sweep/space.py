@@ -12,6 +12,7 @@ import optuna
 
 from cellml.config import Experiment, Range, Space
 from cellml.errors import UserError
+from cellml.sampling import strategies as sampling
 
 BACKBONE = "model.backbone"
 STRATEGY = "sampling.strategy"
@@ -61,6 +62,9 @@ def suggest(trial: optuna.Trial | optuna.trial.FixedTrial, experiment: Experimen
     }
     for name, axis in _axes(experiment, values[BACKBONE]).items():
         values[name.split(_OWN)[-1]] = _suggest(trial, name, axis)
+    own = experiment.sampling
+    if len(strategies(experiment)) > 1:  # they share the options; each has those that it takes
+        values.setdefault("sampling.options", sampling.taken(values[STRATEGY], own.options, own.recipes))
     repeat = trial.user_attrs.get("repeat", 0)
     return experiment.replace({**values, "train.seed": experiment.train.seed + repeat})
 

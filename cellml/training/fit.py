@@ -115,9 +115,15 @@ def fit(
         validation=outcome.validation,
         seconds=time.perf_counter() - start,
         counts={"before": _counts(rows, np.arange(len(rows)), None), "after": _counts(rows, sample.rows, sample.draw)},
-        notes=sample.notes,
+        notes=(*sample.notes, *_untrained(experiment, pretrained)),
         synthetic=synthesis.strips(job.prepared(train), sample, rows) if sample.synthetic.any() else [],
     )
+
+
+def _untrained(experiment: Experiment, pretrained: Classifier | None) -> list[str]:
+    if experiment.model.mode == "frozen" and experiment.model.weights == "none" and pretrained is None:
+        return ["model.mode frozen with model.weights none: the head learns from the features of an untrained network"]
+    return []
 
 
 def _calibrated(outcome: Outcome, validation: Predictions) -> Outcome:

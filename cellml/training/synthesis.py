@@ -93,10 +93,10 @@ def strips(pixels: npt.NDArray, sample: Sample, training: TrainingRows, count: i
     for place in chosen:
         item = synthetic[place]
         row, shown = sample.rows[item], [pixels[sample.rows[item]], made[place]]
-        caption = f"{training.kinds[row]}: row, made"
+        caption = f"{training.kinds[row]} | made"
         if sample.partners is not None and sample.mix is not None and sample.mix[item] > 0:
             partner = sample.partners[item]
             shown.append(pixels[partner])
-            caption += f" ({sample.mix[item]:.2f} of the third), {training.kinds[partner]}"
+            caption += f", {sample.mix[item]:.0%} of the right one | {training.kinds[partner]}"
         found.append((caption, shown))
     return found

@@ -85,3 +85,20 @@ def test_an_axis_of_mappings_is_refused():
     swept = experiment(space={"train.loss_options": [{"gamma": 1}]})
     with pytest.raises(UserError, match="plain values"):
         space.suggest(optuna.trial.FixedTrial({"model.backbone": "a", "sampling.strategy": "none"}), swept)
+
+
+def test_strategies_of_a_sweep_share_the_options_that_each_takes():
+    experiment = config.parse(
+        {
+            "name": "x",
+            "sampling": {"options": {"space": "pixels", "ratio": 0.5}, "recipes": {"r": [{"method": "smote"}]}},
+            "sweep": {"strategies": ["none", "random_over", "smote", "r"]},
+        }
+    )
+    given = {}
+    for strategy in experiment.sweep.strategies:
+        trial = optuna.trial.FixedTrial({space.BACKBONE: experiment.model.backbone, space.STRATEGY: strategy})
+        given[strategy] = space.suggest(trial, experiment).sampling.options
+    assert given == {
+        "none": {}, "random_over": {"ratio": 0.5}, "smote": {"space": "pixels", "ratio": 0.5}, "r": {}
+    }  # fmt: skip

@@ -71,6 +71,6 @@ def test_strips_show_what_was_made_of_what(pixels, rows):
     shown = synthesis.strips(pixels, sample(**BLEND, **CHANGE), rows)
     assert [len(images) for _, images in shown] == [3, 2, 2]
     caption, images = shown[0]
-    assert caption == "B: row, made (0.25 of the third), A:B 1:3"
+    assert caption == "B | made, 25% of the right one | A:B 1:3"
     assert np.array_equal(images[0], pixels[2])
     assert np.array_equal(images[2], pixels[3])

@@ -108,6 +108,13 @@ def _ratios(
     names: npt.NDArray[np.object_], mixed: npt.NDArray[np.bool_], classes: tuple[str, ...], data: Data, where: str
 ) -> tuple[npt.NDArray[np.object_], npt.NDArray[np.float64]]:
     """Most frequent class of each mixed row, and shares (N, K) of all rows: those of the mixture, or of a pure row."""
+    present = set(names)
+    if absent := [name for name in data.mixtures if name not in present]:
+        known = sorted(present - {""}, key=natural)
+        raise UserError(
+            f"Expected rows of the mixture {absent[0]!r} of data.mixtures in {where}, found none: "
+            f"{near(absent[0], known)}; correct the name, or leave it out"
+        )
     shares = {name: np.array([name == other for other in classes], dtype=np.float64) for name in ("", *classes)}
     for mixture, ratio in data.mixtures.items():
         if strange := [name for name in ratio if name not in classes]:

@@ -135,5 +135,7 @@ def test_mixtures_that_cannot_be_meant(picture, read):
     for ratio in ({"control": 1}, {"control": 1, "resistant": -1}, {"control": 1, "resistant": float("nan")}):
         with pytest.raises(ValueError, match="as a ratio of two or more classes with parts above 0"):
             read("folders", group="parent", mixtures={"1-2": ratio})
+    with pytest.raises(UserError, match=r"rows of the mixture '1-3' .* found none: did you mean '1-2'"):
+        read("folders", group="parent", mixtures={"1-3": {"control": 1, "resistant": 3}})
     with pytest.raises(UserError, match="Expected a folder HETERO"):
         read("folders", options={"inside": ["HETERO"]})
