@@ -1,4 +1,4 @@
-"""Seconds of single steps: reading a data set, checking it, fitting a linear head. Each beside a plain way to do it.
+"""Seconds of single steps: reading and checking data, metrics, intervals, a linear head; beside a plain way to do some.
 
 python benchmarks/steps.py --data DATA/ami-br [--out steps.json]
 """
@@ -13,10 +13,13 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import classification_report
 
 from cellml import config
-from cellml.data import checks
+from cellml.data import checks, simulate
 from cellml.data.prepare import prepare
+from cellml.evaluation import intervals, metrics
+from cellml.evaluation.predictions import Predictions
 from cellml.models import head
 
 
@@ -44,11 +47,19 @@ def measure(folder: Path, file: Path) -> dict[str, float]:
     files = sorted(folder.rglob("*.png"))
     plain = _timed(lambda: [np.asarray(Image.open(path).convert("RGB")) for path in files])
     x, y = _blobs(3000, 512, 5)
+    models = [_predictions(4000, seed) for seed in range(20)]
+    truth, said = models[0].targets, models[0].predicted
+    with tempfile.TemporaryDirectory() as scratch:
+        drawn = _timed(lambda: simulate.write(Path(scratch) / "cells", count=300))
     return {
         f"read, check and cache {len(files)} images": first,
         "the same, second start": second,
         "decode them one after the other with Pillow": plain,
         "look for duplicates and near-duplicates": checked,
+        "draw 300 simulated cells": drawn,
+        "all metrics of 4,000 predictions": min(_timed(lambda: metrics.compute(models[0])) for _ in range(3)),
+        "scikit-learn's classification report of them": _timed(lambda: classification_report(truth, said)),
+        "1,000 paired resamples of 20 models": _timed(lambda: intervals.paired(models, "balanced_accuracy", 1000)),
         "linear head on 3,000 x 512 embeddings": min(_timed(lambda: head.fit(x, y, 5)) for _ in range(3)),
         "scikit-learn's logistic regression on the same": _timed(lambda: LogisticRegression(max_iter=1000).fit(x, y)),
     }
@@ -58,6 +69,14 @@ def _timed(step: Callable[[], object]) -> float:
     start = time.perf_counter()
     step()
     return time.perf_counter() - start
+
+
+def _predictions(rows: int, seed: int) -> Predictions:
+    rng = np.random.default_rng(seed)
+    ids = np.array([str(i) for i in range(rows)], dtype=object)
+    targets = (np.arange(rows) % 4 == 0).astype(np.int64)
+    p = 1 / (1 + np.exp(rng.normal(0, 1, rows) - (2 * targets - 1)))
+    return Predictions(ids, targets, np.stack([1 - p, p], axis=1), ids, ("a", "b"))
 
 
 def _blobs(rows: int, features: int, classes: int) -> tuple[np.ndarray, np.ndarray]:

@@ -40,7 +40,7 @@ BATCH = 64  # images of one shape that `predict` gives the model at once
 def main(experiment: Experiment, storage: str = "") -> None:
     """Sweep, register and compare in one parent run, then say how to look at the result and use it."""
     with runs.parent("main", experiment) as parent:
-        dataset = _dataset(experiment, parent)
+        dataset = _prepared(experiment, parent, sweep=True)
         registered = _sweep(experiment, dataset, parent, storage)
         _compare(experiment, dataset, parent)
         _farewell(parent, registered.champion)
@@ -49,7 +49,7 @@ def main(experiment: Experiment, storage: str = "") -> None:
 def sweep(experiment: Experiment, storage: str = "") -> None:
     """Run or continue a sweep and register the best trial of every cell."""
     with runs.parent("sweep", experiment) as parent:
-        dataset = _dataset(experiment, parent)
+        dataset = _prepared(experiment, parent, sweep=True)
         registered = _sweep(experiment, dataset, parent, storage)
         _farewell(parent, registered.champion)
 
@@ -72,8 +72,7 @@ def crossval(experiment: Experiment) -> None:
 
 
 def _train(experiment: Experiment, tracked: Run) -> None:
-    dataset = _dataset(experiment, tracked)
-    trials.check(experiment, dataset.manifest.classes)
+    dataset = _prepared(experiment, tracked)
     splits, settings = ["test"] if len(dataset.manifest.split("test")) else [], experiment.train
     outcome = trials.run(experiment, dataset, tracked, splits=[] if settings.refit else splits)
     classifier, judged = outcome.classifier, outcome.predictions[outcome.judged]
@@ -84,10 +83,8 @@ def _train(experiment: Experiment, tracked: Run) -> None:
         classifier = register.refit(experiment, dataset, tracked, progress=True).classifier
         rest = {name: predict_split(classifier, dataset, dataset.manifest.split(name)) for name in splits}
         trials.log_predictions(dataset, tracked, rest)
-    elif isinstance(classifier, models.Ensemble) and splits:
-        found = cross_validation.log_test(
-            classifier, outcome.best, outcome.predictions["test"], dataset, tracked, settings.device
-        )
+    elif "test" in outcome.singles:
+        found = cross_validation.log_test(outcome.singles["test"], outcome.best, outcome.predictions["test"], tracked)
         _table("test rows: the folds' networks, and what their ensemble gains over the best of them", found)
     uri = register.log_model(experiment, dataset, classifier, judged, tracked)
     name = names.model_name(experiment.name, experiment.model.backbone)
@@ -106,8 +103,7 @@ def _train(experiment: Experiment, tracked: Run) -> None:
 def compare(experiment: Experiment) -> None:
     """Evaluate registered models on the pinned test set and write the benchmark table."""
     with runs.parent("compare", experiment) as parent:
-        dataset = _dataset(experiment, parent, contact_sheets=False)
-        trials.check(experiment, dataset.manifest.classes)
+        dataset = _prepared(experiment, parent, contact_sheets=False)
         _compare(experiment, dataset, parent)
         _farewell(parent)
 
@@ -122,8 +118,7 @@ def ensemble(experiment: Experiment, uris: str = "", rule: str = "mean") -> None
     with runs.parent("ensemble", experiment, tags=tags) as tracked:
         combine.RULES[rule]
         chosen = ensembles.entries(experiment, uris)
-        dataset = _dataset(experiment, tracked, contact_sheets=False)
-        trials.check(experiment, dataset.manifest.classes)
+        dataset = _prepared(experiment, tracked, contact_sheets=False)
         _farewell(tracked, ensembles.run(experiment, dataset, tracked, chosen, rule, _say))
 
 
@@ -131,8 +126,7 @@ def explain(model: str, experiment: Experiment) -> None:
     """Heatmaps of a registered model on the test images, or the validation images where there is no test set."""
     with runs.parent("explain", experiment, tags={"cellml.model": model}) as tracked:
         classifier = models.load(registry.weights_folder(model))
-        dataset = _dataset(experiment, tracked, contact_sheets=False)
-        trials.check(experiment, dataset.manifest.classes)
+        dataset = _prepared(experiment, tracked, contact_sheets=False)
         rows = dataset.manifest.split("test")
         rows = rows if len(rows) else dataset.manifest.split("val")
         predictions = predict_split(classifier, dataset, rows, progress=True)
@@ -174,6 +168,17 @@ def experiment_of(model: str) -> Experiment:
     return runs.experiment_of(registry.resolve(model).run_id)
 
 
+def _prepared(experiment: Experiment, tracked: Run, *, sweep: bool = False, contact_sheets: bool = True) -> Dataset:
+    """The data of an experiment whose names are all known, checked before anything is read where that can be."""
+    if sweep:
+        trials.check(experiment, space.backbones(experiment), space.strategies(experiment))
+    else:
+        trials.check(experiment)
+    dataset = _dataset(experiment, tracked, contact_sheets)
+    trials.check_classes(experiment, dataset.manifest.classes)
+    return dataset
+
+
 def _dataset(experiment: Experiment, tracked: Run, contact_sheets: bool = True) -> Dataset:
     dataset = prepare(experiment, progress=True)
     metrics.names(dataset.manifest.classes)
@@ -189,8 +194,6 @@ def _dataset(experiment: Experiment, tracked: Run, contact_sheets: bool = True) 
 
 
 def _sweep(experiment: Experiment, dataset: Dataset, parent: Run, storage: str) -> register.Registered:
-    classes = dataset.manifest.classes
-    trials.check(experiment, classes, space.backbones(experiment), space.strategies(experiment))
     url = storage or studies.default_url(environment.tracking_uri())
     swept = driver.run(experiment, dataset, parent, url, _say)
     return register.register(experiment, dataset, swept.study, parent, _say)

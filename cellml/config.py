@@ -9,12 +9,12 @@ import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from textwrap import shorten
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from cellml import faults
 from cellml.errors import UserError, near
 
 
@@ -199,16 +199,6 @@ class Range(Section):
 
 
 Space = dict[str, Range | list[Any]]
-_WANTED = {  # pydantic's type of an error -> what is expected there
-    **dict.fromkeys(("int_type", "int_parsing", "int_from_float"), "a whole number"),
-    **dict.fromkeys(("float_type", "float_parsing"), "a number"),
-    **dict.fromkeys(("bool_type", "bool_parsing"), "true or false"),
-    **dict.fromkeys(("dict_type", "model_type", "mapping_type"), "KEY: VALUE lines"),
-    "string_type": "a text",
-    "list_type": "a list such as [a, b]",
-    "finite_number": "a finite number",
-}
-_BRANCHES = ("str", "SplitTable", "Range")  # names that pydantic puts into the path of a union
 
 
 class Sweep(Section):
@@ -345,9 +335,9 @@ def load(path: str | Path) -> Experiment:
             f"Expected an experiment file, found none at {file}; give its path with -P experiment=FILE.yaml"
         )
     try:
-        tree = yaml.load(file.read_text(encoding="utf-8"), _Unique)
+        tree = faults.read(file.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{file} is not valid YAML: {_fault(error)}") from None
+        raise UserError(f"{file} is not valid YAML: {faults.of_yaml(error)}") from None
     if not isinstance(tree, dict):
         raise UserError(f"Expected keys and values in {file} (name:, data:, ...), got {type(tree).__name__}")
     return parse(tree, str(file))
@@ -362,7 +352,7 @@ def parse(tree: Mapping[str, Any], source: str = "") -> Experiment:
     try:
         return Experiment.model_validate(tree)
     except ValidationError as error:
-        raise UserError(f"{source}{': ' if source else ''}{_explain(error)}") from None
+        raise UserError(f"{source}{': ' if source else ''}{faults.of_values(error, Experiment)}") from None
 
 
 def _try_value(experiment: Experiment, where: str, path: str, value: Any) -> None:
@@ -380,21 +370,6 @@ def _try_value(experiment: Experiment, where: str, path: str, value: Any) -> Non
         raise ValueError(f"{where}: {path} cannot be {value!r}: {error.errors()[0]['msg'].lower()}") from None
 
 
-class _Unique(yaml.SafeLoader):
-    """A SafeLoader that refuses a key given twice, of which plain YAML keeps the last without a word."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """Build a mapping, each key once."""
-        seen: set[str] = set()
-        for key, _ in node.value:
-            if key.tag != "tag:yaml.org,2002:merge" and key.value in seen:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"the key {key.value!r} stands twice", key.start_mark
-                )
-            seen.add(key.value)
-        return super().construct_mapping(node, deep)
-
-
 def _flatten(section: Section, prefix: str = "") -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for name in type(section).model_fields:
@@ -404,50 +379,3 @@ def _flatten(section: Section, prefix: str = "") -> dict[str, Any]:
         else:
             flat[f"{prefix}{name}"] = value
     return flat
-
-
-def _explain(error: ValidationError) -> str:
-    structured = ("extra_forbidden", "missing", "value_error")  # of a union's branches, the one that was meant
-    first = next((e for e in error.errors() if e["type"] in structured), error.errors()[0])
-    parts = [part for part in first["loc"] if part not in _BRANCHES and "[" not in str(part)]
-    path = ".".join(map(str, parts))
-    if first["type"] == "extra_forbidden":
-        return f"unknown key {path!r}: {near(parts[-1], _keys_at(parts[:-1]))}"
-    if first["type"] == "missing":
-        return f"expected a value for {path!r}, found none; add it"
-    got = first["input"]
-    whole = isinstance(got, Section) or (isinstance(got, dict) and first["type"] == "value_error")
-    shown = "" if whole or not path else f", got {shorten(repr(got), 80, placeholder=' ...')}"
-    return f"{path + ': ' if path else ''}{_wanted(first)}{shown}"
-
-
-def _wanted(error: Any) -> str:
-    if error["type"] in _WANTED:
-        return f"expected {_WANTED[error['type']]}"
-    message = error["msg"].removeprefix("Value error, ").replace("Input should", "should")
-    return message[:1].lower() + message[1:]
-
-
-def _fault(error: Exception) -> str:
-    mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
-    if not mark or not problem:
-        return " ".join(str(error).split())
-    if "'\\t'" in problem:
-        problem = "a tab where YAML takes only spaces; replace it"
-    return f"line {mark.line + 1}: {' '.join(problem.split())}"
-
-
-def _keys_at(location: list[Any]) -> list[str]:
-    section: type[Section] | None = Experiment
-    for part in location:
-        fields = section.model_fields if section else {}
-        if part in fields:  # else the key of a dict or the place in a list of sections
-            section = _section(fields[part].annotation)
-    return list(section.model_fields) if section else []
-
-
-def _section(annotation: Any) -> type[Section] | None:
-    """The section that an annotation names, also within a union, a list or a dict."""
-    if isinstance(annotation, type) and issubclass(annotation, Section):
-        return annotation
-    return next((found for part in get_args(annotation) if (found := _section(part))), None)

@@ -5,36 +5,27 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from cellml.data.prepare import Dataset
 from cellml.evaluation import intervals, metrics
 from cellml.evaluation.predictions import Predictions
-from cellml.models.ensemble import Ensemble
 from cellml.tracking.run import Run
-from cellml.training.predict import predict
 
 COMPARED = ("accuracy", "balanced_accuracy", "f1_macro", "auroc", "rmse", "composition_rmse")
 
 
-def log_test(
-    ensemble: Ensemble, best: int, together: Predictions, dataset: Dataset, tracked: Run, device: str = "auto"
-) -> pd.DataFrame:
+def log_test(singles: Sequence[Predictions], best: int, together: Predictions, tracked: Run) -> pd.DataFrame:
     """Judge each network on the test rows, and the ensemble against the one that did best on its own fold.
 
     Logs `crossval/test.csv` and, as metrics, `test_single/<metric>` (mean over the networks) and its `_sd`.
 
     Args:
-        ensemble: of the M networks of the folds.
-        best: which network was best on its own fold.
-        together: the ensemble's predictions of the test rows.
-        dataset: the images behind the test rows.
+        singles: what each of the M folds' networks says of the test rows.
+        best: which of them was best on its own fold.
+        together: what the ensemble says.
         tracked: the run that receives it.
-        device: to compute on.
 
     Returns:
         The table, see `table`.
     """
-    rows = dataset.manifest.split("test")
-    singles = [predict(member, dataset, rows, device=device) for member, _ in ensemble.weighted()]
     result = table(singles, best, together)
     record = {f"test_single/{name}": value for name, value in zip(result["metric"], result["single_mean"], strict=True)}
     record |= {

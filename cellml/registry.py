@@ -23,9 +23,10 @@ class Registry(Generic[T]):
     def __init__(self, kind: str) -> None:
         self.kind = kind
         self._members: dict[str, T] = {}
+        self._marks: dict[str, frozenset[str]] = {}
 
-    def register(self, name: str) -> Callable[[T], T]:
-        """Decorator that adds a member under a name; the first docstring line describes it."""
+    def register(self, name: str, *marks: str) -> Callable[[T], T]:
+        """Decorator that adds a member under a name, described by its first docstring line; see `marked`."""
 
         def add(member: T) -> T:
             if name in self._members:
@@ -33,6 +34,7 @@ class Registry(Generic[T]):
             if not inspect.getdoc(member):
                 raise ValueError(f"the {self.kind} {name!r} has no docstring")
             self._members[name] = member
+            self._marks[name] = frozenset(marks)
             return member
 
         return add
@@ -50,6 +52,10 @@ class Registry(Generic[T]):
 
     def __len__(self) -> int:
         return len(self._members)
+
+    def marked(self, name: str, mark: str) -> bool:
+        """Whether a member was registered with a mark."""
+        return mark in self._marks[name]
 
     def describe(self) -> list[tuple[str, str]]:
         """Each member's name and one-line description, in order of registration."""

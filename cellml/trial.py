@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -50,6 +50,7 @@ class Outcome:
         score: the monitored metric there; of a cross-validation its mean over the folds.
         deviation: standard deviation of the score over the folds.
         best: which fold's network had the best score.
+        singles: by further split, what each fold's network says.
     """
 
     classifier: Classifier | Ensemble
@@ -58,21 +59,19 @@ class Outcome:
     score: float
     deviation: float = 0.0
     best: int = 0
+    singles: dict[str, list[Predictions]] = field(default_factory=dict)
 
 
-def check(
-    experiment: Experiment, classes: Sequence[str], backbones: Sequence[str] = (), strategies: Sequence[str] = ()
-) -> None:
-    """Refuse misspelt names before anything is computed.
+def check(experiment: Experiment, backbones: Sequence[str] = (), strategies: Sequence[str] = ()) -> None:
+    """Refuse misspelt names before any data are read.
 
     Args:
         experiment: what is to be run.
-        classes: the data set's, for metrics and losses by class.
         backbones: those of a sweep; `model.backbone` otherwise.
         strategies: those of a sweep; `sampling.strategy` otherwise.
 
     Raises:
-        UserError: an unknown backbone, strategy, metric, loss or explainer, with near names.
+        UserError: an unknown backbone, strategy, loss, explainer, or option of one, with near names.
     """
     for backbone in backbones or [experiment.model.backbone]:
         networks.check(backbone, experiment.model.options)
@@ -86,11 +85,20 @@ def check(
             f"Unknown option {unused[0]!r} in sampling.options: none of the strategies {chosen} takes it; correct its "
             "name, or leave it out"
         )
+    losses.LOSSES.options(experiment.train.loss, experiment.train.loss_options)
+    for method in experiment.explain.methods:
+        EXPLAINERS[method]
+
+
+def check_classes(experiment: Experiment, classes: Sequence[str]) -> None:
+    """Refuse metrics and options of losses that a data set's classes do not have, before anything is trained.
+
+    Raises:
+        UserError: names the near ones.
+    """
     metrics.check(experiment.train.monitor, classes)
     metrics.check(experiment.compare.metric, classes)
     losses.build(experiment.train.loss, experiment.train.loss_options, classes)
-    for method in experiment.explain.methods:
-        EXPLAINERS[method]
 
 
 def run(
@@ -120,10 +128,10 @@ def run(
     """
     judge = _cross_validate if experiment.train.folds else _fit
     outcome = judge(experiment, dataset, tracked, on_step, progress)
-    manifest, device = dataset.manifest, experiment.train.device
-    predictions = outcome.predictions | {
-        name: predict(outcome.classifier, dataset, manifest.split(name), device=device) for name in splits
-    }
+    manifest = dataset.manifest
+    for name in splits:
+        outcome = _predicted(outcome, name, dataset, experiment.train.device)
+    predictions = outcome.predictions
     with tracked.artifacts() as folder:
         models.save(outcome.classifier, folder / "weights")
         (folder / "config.yaml").write_text(experiment.yaml(), encoding="utf-8")
@@ -132,7 +140,20 @@ def run(
     if experiment.explain.count:
         rows = _rows(manifest, predictions[shown])
         heatmaps.log(outcome.classifier, dataset, rows, predictions[shown], tracked, experiment.explain)
-    return replace(outcome, predictions=predictions)
+    return outcome
+
+
+def _predicted(outcome: Outcome, split: str, dataset: Dataset, device: str) -> Outcome:
+    """The same with predictions of a further split; an ensemble's are put together from its members'."""
+    rows, model = dataset.manifest.split(split), outcome.classifier
+    if isinstance(model, Classifier):
+        said = predict(model, dataset, rows, device=device)
+        return replace(outcome, predictions=outcome.predictions | {split: said})
+    singles = [predict(member, dataset, rows, device=device) for member, _ in model.weighted()]
+    together = combine.combine(singles, model.spec.weights)
+    return replace(
+        outcome, predictions=outcome.predictions | {split: together}, singles=outcome.singles | {split: singles}
+    )
 
 
 def _fit(experiment: Experiment, dataset: Dataset, tracked: Run, on_step: OnStep | None, progress: bool) -> Outcome:
@@ -197,7 +218,8 @@ def _cross_validate(
     members, shares = [fitted.classifier for fitted in done.fits], (weights / weights.sum()).tolist()
     ensemble = Ensemble(members, shares, strategy=experiment.sampling.strategy, digest=rows.digest)
     sign = 1 if metrics.higher_is_better(monitor) else -1
-    best = int((sign * table[monitor]).argmax())
+    kept = np.flatnonzero(weights)  # an ensemble leaves out what weighs nothing
+    best = int((sign * table[monitor].to_numpy()[kept]).argmax())
     return Outcome(ensemble, {"oof": done.predictions}, "oof", mean[monitor], deviation[monitor], best)
 
 

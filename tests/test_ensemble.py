@@ -35,22 +35,7 @@ MEMBERS = {"test_resnet": {"tta": "d4"}, "test_efficientnet": {"size": 40, "crop
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("store")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder / 'mlflow.db'}")
-        patch.setenv("CELLML_CACHE", str(folder / "cache"))
-        for name in ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "MLFLOW_EXPERIMENT_NAME"):
-            patch.delenv(name, raising=False)
-        before = torch.get_num_threads()
-        torch.set_num_threads(1)
-        yield folder
-        torch.set_num_threads(before)
-
-
-@pytest.fixture(scope="module")
-def experiment(store):
+def experiment(shared_workspace):
     return config.parse(EXPERIMENT)
 
 

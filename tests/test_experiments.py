@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 from mlflow import MlflowClient
 from PIL import Image
 
@@ -23,16 +22,16 @@ TINY = {
 
 
 @pytest.fixture
-def study(tmp_path, monkeypatch):
+def study(shared_workspace):
     """Pure and mixed wells of six images in the study's folders, and a store."""
     rng = np.random.default_rng(0)
 
     def well(folder, parts):
-        (tmp_path / "data" / folder).mkdir(parents=True)
+        (shared_workspace / "data" / folder).mkdir(parents=True)
         classes = [name for name, count in parts.items() for _ in range(count)]
         for number, name in enumerate(classes):
             pixels = rng.normal(BRIGHTNESS[name], 20, (32, 32, 3)).clip(0, 255).astype(np.uint8)
-            Image.fromarray(pixels).save(tmp_path / "data" / folder / f"{number}.png")
+            Image.fromarray(pixels).save(shared_workspace / "data" / folder / f"{number}.png")
 
     for name in BRIGHTNESS:
         for number in range(5):
@@ -40,13 +39,7 @@ def study(tmp_path, monkeypatch):
     for mixture, parts in {"1-2": (2, 4), "2-1": (4, 2), "1-3": (2, 6), "3-1": (6, 2)}.items():
         for number in range(5):
             well(f"HETERO/{mixture}/w{number}", {"control": parts[0], "resistant": parts[1]})
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
-    monkeypatch.setenv("CELLML_CACHE", str(tmp_path / "cache"))
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield tmp_path / "data"
-    torch.set_num_threads(before)
+    return shared_workspace / "data"
 
 
 def test_chemoresistance_sweeps_its_five_recipes_and_ranks_them(study):

@@ -48,8 +48,13 @@ class Evaluated:
 
     @property
     def name(self) -> str:
-        """Model and version, as every table and figure shows it: "cells.resnet18 v3"."""
+        """Model and version, as every table shows it: "cells.resnet18 v3"."""
         return f"{self.entry.name} v{self.entry.version}" if self.entry.version else self.entry.name
+
+    @property
+    def title(self) -> str:
+        """Name and strategy, as figures show it, which have no column for the latter: "cells.resnet18 v3, balanced"."""
+        return f"{self.name}, {self.entry.strategy}" if self.entry.version and self.entry.strategy else self.name
 
 
 def evaluate(

@@ -26,7 +26,7 @@ def bars(table: pd.DataFrame) -> Figure:
         table: what `table.build` made.
     """
     rows = table.to_dict("records")
-    labels = style.names([formats.label(row) for row in rows], 68)
+    labels = style.names([formats.title(row) for row in rows], 68)
     names = [textwrap.fill(name, 34, break_on_hyphens=False) for name in labels]
     lines = sum(name.count("\n") + 1 for name in names)
     figure = style.figure(7.0, 1.0 + 0.2 * lines + 0.16 * len(rows))

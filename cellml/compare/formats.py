@@ -66,6 +66,11 @@ def label(row: Any) -> str:
     return f"{row['model']} v{row['version']}" if row["version"] else str(row["model"])
 
 
+def title(row: Any) -> str:
+    """Model, version and strategy of a row, as figures show it: "cells.resnet18 v3, balanced"."""
+    return f"{label(row)}, {row['strategy']}" if row["version"] and row["strategy"] else label(row)
+
+
 def interval(row: Any) -> str:
     """Balanced accuracy with its interval: "0.812 [0.780, 0.842]"."""
     low, high = number(row["balanced_accuracy_low"]), number(row["balanced_accuracy_high"])

@@ -163,15 +163,18 @@ def _lead(records: list[dict[str, Any]], settings: Compare) -> str:
     others = [row["p_vs_best"] for row in ranked[1:]]
     alike = sum(not p < 0.05 for p in others)
     if others:
-        text += f" {alike} of the {len(others)} other models cannot be told from it at p < 0.05."
+        rest = "The other model" if len(others) == 1 else f"{alike or 'All'} of the {len(others)} other models"
+        text += f" {rest} {'cannot' if alike else 'can'} be told from it at p < 0.05."
     return text
 
 
 def _facts(test: Manifest, settings: Compare, ranking: Sequence[Evaluated]) -> list[Fact]:
     groups = len(set(test.groups))
-    grouped = groups < len(test)
+    grouped, mixed = groups < len(test), int(test.mixed.sum())
     return [
-        Fact("Test images", f"{len(test):,}", "the same for every model"),
+        Fact(
+            "Test images", f"{len(test):,}", f"{mixed:,} of mixtures, of no known class" if mixed else "for every model"
+        ),
         Fact("Classes", str(len(test.classes))),
         Fact("Groups", f"{groups:,}" if grouped else "none", "never split" if grouped else "each image by itself"),
         Fact("Models", str(len(ranking))),

@@ -97,14 +97,14 @@ def pictures(benchmark: Benchmark) -> list[page.Picture]:
     unknown = set(benchmark.heatmaps) - {one.name for one in ranking}
     if unknown:
         raise ValueError(f"heatmaps of models that are not in the benchmark: {sorted(unknown)}")
-    names = [one.name for one in ranking]
+    names = [one.title for one in ranking]
     made = [
         page.Picture("bars", "balanced_accuracy", "", _png(figures.bars(benchmark.table))),
         page.Picture("roc", "roc", "", _png(figures.roc([one.predictions for one in ranking], names))),
     ]
     for place, one in enumerate(ranking, start=1):
         stem = f"{place:02d}_{one.entry.name[:80]}_v{one.entry.version}"
-        figure = figures.confusion(one.predictions, one.name)
+        figure = figures.confusion(one.predictions, one.title)
         made.append(page.Picture("confusion", f"confusion_{stem}", one.name, _png(figure)))
         if one.name in benchmark.heatmaps:
             strip = benchmark.heatmaps[one.name]

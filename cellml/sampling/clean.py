@@ -9,7 +9,7 @@ from imblearn.under_sampling import EditedNearestNeighbours, TomekLinks
 
 from cellml.sampling.base import Sample, TrainingRows
 from cellml.sampling.interpolate import points, smote
-from cellml.sampling.members import STRATEGIES, check_whole, plain, targeted
+from cellml.sampling.members import MAKES, STRATEGIES, check_whole, plain, targeted
 from cellml.sampling.neighbours import Neighbours, nearest
 from cellml.sampling.repeat import random_over
 
@@ -83,7 +83,7 @@ def enn_over(
     return replace(then, rows=first.rows[then.rows], notes=first.notes)
 
 
-@STRATEGIES.register("smote_enn")
+@STRATEGIES.register("smote_enn", MAKES)
 def smote_enn(
     rows: TrainingRows,
     rng: np.random.Generator,

@@ -15,13 +15,13 @@ from imblearn.over_sampling.base import BaseOverSampler
 from scipy import sparse
 
 from cellml.sampling.base import Sample, TrainingRows
-from cellml.sampling.members import STRATEGIES, added, check_whole
+from cellml.sampling.members import MAKES, STRATEGIES, added, check_whole
 from cellml.sampling.neighbours import Neighbours
 
 Made = tuple[sparse.csr_array, list[str]]  # (M, N) new items, notes
 
 
-@STRATEGIES.register("smote")
+@STRATEGIES.register("smote", MAKES)
 def smote(
     rows: TrainingRows,
     rng: np.random.Generator,
@@ -41,7 +41,7 @@ def smote(
     return grow(rows, more, k, partial(_smote, rows, space, state))
 
 
-@STRATEGIES.register("borderline_smote_1")
+@STRATEGIES.register("borderline_smote_1", MAKES)
 def borderline_smote_1(
     rows: TrainingRows,
     rng: np.random.Generator,
@@ -60,7 +60,7 @@ def borderline_smote_1(
     return _borderline("borderline_smote_1", rows, rng, k, m, ratio, space, target)
 
 
-@STRATEGIES.register("borderline_smote_2")
+@STRATEGIES.register("borderline_smote_2", MAKES)
 def borderline_smote_2(
     rows: TrainingRows,
     rng: np.random.Generator,
@@ -78,7 +78,7 @@ def borderline_smote_2(
     return _borderline("borderline_smote_2", rows, rng, k, m, ratio, space, target)
 
 
-@STRATEGIES.register("adasyn")
+@STRATEGIES.register("adasyn", MAKES)
 def adasyn(
     rows: TrainingRows,
     rng: np.random.Generator,

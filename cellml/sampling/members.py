@@ -14,6 +14,7 @@ from cellml.registry import Registry
 from cellml.sampling.base import Sample, TrainingRows
 
 STRATEGIES: Registry = Registry("sampling strategy")
+MAKES = "makes new items"  # mark of strategies whose sample holds more than training rows as they are
 
 
 def plain(positions: npt.ArrayLike, notes: Sequence[str] = ()) -> Sample:

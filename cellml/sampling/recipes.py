@@ -14,12 +14,7 @@ import numpy.typing as npt
 from cellml.config import Step
 from cellml.errors import UserError, near
 from cellml.sampling.base import Sample, TrainingRows
-from cellml.sampling.members import STRATEGIES, plain
-
-MAKING = frozenset(  # strategies that make new items, which start from real rows
-    {"smote", "borderline_smote_1", "borderline_smote_2", "adasyn", "smote_enn", "augment_minority"}
-)
-EMPTYING = frozenset({"tomek", "enn", "enn_over", "smote_enn"})  # strategies that may take all rows of a mixture
+from cellml.sampling.members import MAKES, STRATEGIES, plain
 
 
 def check(name: str, steps: Sequence[Step]) -> None:
@@ -83,7 +78,7 @@ def apply(name: str, steps: Sequence[Step], rows: TrainingRows, rng: np.random.G
         where = f"step {number} of recipe {name!r}"
         between = _kinds(step.between, rows, where)
         target = _target(step, between, rows, where)
-        seen = items.seen(rows, between, real=step.method in MAKING)
+        seen = items.seen(rows, between, real=STRATEGIES.marked(step.method, MAKES))
         left = set(rows.kinds[items.rows[seen]])
         if missing := [kind for kind in target or between if kind not in left]:
             notes.append(f"{where}: no rows of {', '.join(missing)} are left")
@@ -226,5 +221,5 @@ def _placed(sample: Sample, rows: TrainingRows, space: str) -> npt.NDArray[np.fl
 
 def _options(step: Step, target: Sequence[str]) -> dict[str, Any]:
     options = {"space": step.space, "k": step.k, "ratio": step.ratio, "target": list(target) or None}
-    empty = {"may_empty": True} if step.method in EMPTYING else {}
+    empty = {"may_empty": True} if "may_empty" in STRATEGIES.option_names(step.method) else {}
     return {name: value for name, value in options.items() if value is not None} | empty

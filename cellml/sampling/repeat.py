@@ -10,7 +10,7 @@ from imblearn.under_sampling import RandomUnderSampler
 from cellml.data import offline
 from cellml.errors import UserError
 from cellml.sampling.base import Sample, TrainingRows
-from cellml.sampling.members import STRATEGIES, added, check_share, check_whole, plain, targeted
+from cellml.sampling.members import MAKES, STRATEGIES, added, check_share, check_whole, plain, targeted
 
 
 @STRATEGIES.register("none")
@@ -52,7 +52,7 @@ def random_under(
     return plain(np.sort(chooser.sample_indices_))
 
 
-@STRATEGIES.register("augment_minority")
+@STRATEGIES.register("augment_minority", MAKES)
 def augment_minority(
     rows: TrainingRows, rng: np.random.Generator, *, factor: int = 4, target: Sequence[str] = ()
 ) -> Sample:

@@ -27,7 +27,7 @@ def save(study: optuna.Study, folder: Path) -> None:
     values = {name: {str(t.params.get(name)) for t in complete} for t in complete for name in t.params}
     varied = len({t.value for t in complete}) > 1 and sum(len(seen) > 1 for seen in values.values()) > 1
     parts: list[str] = []
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), mpl.rc_context():  # Optuna sets a style for all figures to come
         warnings.simplefilter("ignore")  # experimental, and one a missing parameter
         for name, function in PLOTS.items():
             if not complete or (name == "importances" and not varied):

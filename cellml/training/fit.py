@@ -116,8 +116,13 @@ def fit(
         seconds=time.perf_counter() - start,
         counts={"before": _counts(rows, np.arange(len(rows)), None), "after": _counts(rows, sample.rows, sample.draw)},
         notes=(*sample.notes, *_untrained(experiment, pretrained)),
-        synthetic=synthesis.strips(job.prepared(train), sample, rows) if sample.synthetic.any() else [],
+        synthetic=_strips(job) if sample.synthetic.any() else [],
     )
+
+
+def _strips(job: Job) -> list[synthesis.Strip]:
+    blend = job.experiment.model.mode == "finetune"
+    return synthesis.strips(job.prepared(job.train), job.sample, job.rows, blend=blend)
 
 
 def _untrained(experiment: Experiment, pretrained: Classifier | None) -> list[str]:

@@ -14,23 +14,25 @@ Strip = tuple[str, list[npt.NDArray]]
 AT_ONCE = 1 << 24  # values blended at once
 
 
-def images(pixels: npt.NDArray, sample: Sample) -> npt.NDArray:
-    """The images of a sample's synthetic items: two training images blended, or one of them changed.
+def images(pixels: npt.NDArray, sample: Sample, items: npt.NDArray[np.int64] | None = None) -> npt.NDArray:
+    """The images of synthetic items: two training images blended, or one of them changed.
 
     Args:
         pixels: (N, S, S, C) uint8 or uint16, of the training rows.
-        sample: M items, L of them synthetic.
+        sample: M items.
+        items: (L,) which of them; None: all synthetic ones.
 
     Returns:
         (L, S, S, C) of the same type, rounded.
     """
-    wanted = np.flatnonzero(sample.synthetic)
+    wanted = np.flatnonzero(sample.synthetic) if items is None else items
     made = np.empty((len(wanted), *pixels.shape[1:]), dtype=pixels.dtype)
     step = max(1, AT_ONCE // max(1, pixels[0].size))
     for start in range(0, len(wanted), step):
         made[start : start + step] = _blended(pixels, sample, wanted[start : start + step])
-    places, others = changed(pixels, sample)
-    made[np.searchsorted(wanted, places)] = others
+    if sample.transforms is not None:
+        places = np.flatnonzero(sample.transforms[wanted] > 0)
+        made[places] = _changed(pixels, sample, wanted[places])
     return made
 
 
@@ -38,8 +40,8 @@ def changed(pixels: npt.NDArray, sample: Sample) -> tuple[npt.NDArray[np.int64],
     """Which of a sample's items are training images changed offline, (L,), and their images (L, S, S, C)."""
     if sample.transforms is None:
         return np.zeros(0, dtype=np.int64), pixels[:0]
-    places = np.flatnonzero(sample.transforms > 0)
-    return places, offline.transform(pixels[sample.rows[places]], sample.transforms[places], sample.seed, places)
+    items = np.flatnonzero(sample.transforms > 0)
+    return items, _changed(pixels, sample, items)
 
 
 def extended(
@@ -66,6 +68,40 @@ def extended(
     return np.concatenate([pixels, images(pixels, sample)]), torch.cat([labels, made]), plain
 
 
+def strips(
+    pixels: npt.NDArray, sample: Sample, training: TrainingRows, *, blend: bool = True, count: int = 24
+) -> list[Strip]:
+    """Some synthetic items beside what they were made of, spread evenly over the sample; none where it has none.
+
+    Args:
+        pixels: (N, S, S, C), of the training rows.
+        sample: M items.
+        training: the N rows.
+        blend: show blended images; without, the parents alone, since their embeddings were blended.
+        count: at most so many.
+
+    Returns:
+        A caption and images: a training row, what was made of it, and its partner where it has one.
+    """
+    synthetic = np.flatnonzero(sample.synthetic)
+    chosen = np.unique(np.linspace(0, len(synthetic) - 1, min(count, len(synthetic))).round().astype(int))
+    items, found = synthetic[chosen], []
+    for item, made in zip(items, images(pixels, sample, items), strict=True):
+        row, caption = sample.rows[item], str(training.kinds[sample.rows[item]])
+        if sample.partners is None or sample.mix is None or sample.mix[item] == 0:
+            found.append((f"{caption} | changed", [pixels[row], made]))
+            continue
+        partner, share = sample.partners[item], f"{sample.mix[item]:.0%} of the right one"
+        middle, between = ([made], f"made, {share}") if blend else ([], f"between them, {share}")
+        found.append((f"{caption} | {between} | {training.kinds[partner]}", [pixels[row], *middle, pixels[partner]]))
+    return found
+
+
+def _changed(pixels: npt.NDArray, sample: Sample, items: npt.NDArray[np.int64]) -> npt.NDArray:
+    assert sample.transforms is not None
+    return offline.transform(pixels[sample.rows[items]], sample.transforms[items], sample.seed, items)
+
+
 def _blended(pixels: npt.NDArray, sample: Sample, chosen: npt.NDArray[np.int64]) -> npt.NDArray:
     first = pixels[sample.rows[chosen]]
     if sample.partners is None or sample.mix is None:
@@ -73,30 +109,3 @@ def _blended(pixels: npt.NDArray, sample: Sample, chosen: npt.NDArray[np.int64])
     share = sample.mix[chosen].astype(np.float32)[:, None, None, None]
     second = pixels[sample.partners[chosen]]
     return np.rint((1 - share) * first.astype(np.float32) + share * second.astype(np.float32)).astype(pixels.dtype)
-
-
-def strips(pixels: npt.NDArray, sample: Sample, training: TrainingRows, count: int = 24) -> list[Strip]:
-    """Some synthetic images beside what they were made of, spread evenly over the sample; none where it has none.
-
-    Args:
-        pixels: (N, S, S, C), of the training rows.
-        sample: M items.
-        training: the N rows.
-        count: at most so many.
-
-    Returns:
-        A caption and the images: a training row, what was made of it, and its partner where it has one.
-    """
-    synthetic = np.flatnonzero(sample.synthetic)
-    chosen = np.unique(np.linspace(0, len(synthetic) - 1, min(count, len(synthetic))).round().astype(int))
-    made, found = images(pixels, sample), []
-    for place in chosen:
-        item = synthetic[place]
-        row, shown = sample.rows[item], [pixels[sample.rows[item]], made[place]]
-        caption = f"{training.kinds[row]} | made"
-        if sample.partners is not None and sample.mix is not None and sample.mix[item] > 0:
-            partner = sample.partners[item]
-            shown.append(pixels[partner])
-            caption += f", {sample.mix[item]:.0%} of the right one | {training.kinds[partner]}"
-        found.append((caption, shown))
-    return found

@@ -1,5 +1,3 @@
-import time
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -125,13 +123,6 @@ def test_the_same_seed_gives_the_same_files(tmp_path):
     files = [{p.relative_to(path.parent): p.read_bytes() for p in path.parent.rglob("*.*")} for path in paths]
     assert files[0] == files[1]
     assert all(files[0][name] != files[2][name] for name in files[0] if "images" in name.parts)
-
-
-def test_drawing_costs_milliseconds_an_image(tmp_path):
-    simulate.write(tmp_path / "warm", count=5)
-    start = time.process_time()
-    simulate.write(tmp_path / "cells", count=300)
-    assert time.process_time() - start < 3
 
 
 def test_shares_choose_the_classes(tmp_path):

@@ -24,6 +24,19 @@ compare: {resamples: 200}
 """
 
 
+REFUSE = """
+import importlib.abc, json, sys
+class Refuse(importlib.abc.MetaPathFinder):
+    names = {"cellml", "timm", "torchvision", "lightning", "pytorch_lightning", "captum", "shap", "torchmetrics"}
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in self.names:
+            raise ModuleNotFoundError(name)
+sys.meta_path.insert(0, Refuse())
+import mlflow, numpy as np
+rng = np.random.default_rng(0)
+"""
+
+
 @dataclass
 class Project:
     """The project's files in a folder of their own, with its own MLflow store."""
@@ -61,6 +74,16 @@ class Project:
     def mlflow_run(self, entry: str, *options: str, **params: str) -> subprocess.CompletedProcess:
         given = [word for key, value in params.items() for word in ("-P", f"{key}={value}")]
         return self.command("mlflow", "run", ".", "--env-manager", "local", "-e", entry, *options, *given)
+
+    def consume(self, code: str, python: str | Path = sys.executable) -> str:
+        """What other code prints, in a process with torch, mlflow (and numpy as np, rng) but nothing of ours."""
+        kept = {k: v for k, v in self.environment.items() if k != "PYTHONPATH"}
+        store = f"sqlite:///{self.folder / 'mlflow.db'}"
+        environment = kept | {"MLFLOW_TRACKING_URI": store, "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false"}
+        command = [str(python), "-c", REFUSE + code]
+        done = subprocess.run(command, cwd="/", env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
 
     @property
     def client(self) -> MlflowClient:

@@ -74,3 +74,18 @@ def test_strips_show_what_was_made_of_what(pixels, rows):
     assert caption == "B | made, 25% of the right one | A:B 1:3"
     assert np.array_equal(images[0], pixels[2])
     assert np.array_equal(images[2], pixels[3])
+
+
+def test_strips_of_blended_embeddings_show_the_parents_alone(pixels, rows):
+    (caption, images), *changed = synthesis.strips(pixels, sample(**BLEND, **CHANGE), rows, blend=False)
+    assert caption == "B | between them, 25% of the right one | A:B 1:3"
+    assert len(images) == 2
+    assert [caption for caption, _ in changed] == ["A | changed", "A:B 1:3 | changed"]
+
+
+def test_strips_make_no_more_images_than_they_show(pixels, rows, monkeypatch):
+    made = []
+    monkeypatch.setattr(synthesis.offline, "transform", lambda images, *_: made.append(len(images)) or images)
+    of = Sample(np.zeros(500, dtype=int), np.ones(500, dtype=np.float32), transforms=np.ones(500, dtype=np.int8))
+    assert len(synthesis.strips(pixels, of, rows, count=5)) == 5
+    assert made == [5]
