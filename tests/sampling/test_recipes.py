@@ -1,4 +1,3 @@
-import inspect
 from collections import Counter
 from dataclasses import replace
 
@@ -9,7 +8,7 @@ from imblearn.under_sampling import EditedNearestNeighbours
 
 from cellml.config import Step
 from cellml.errors import UserError
-from cellml.sampling import recipes
+from cellml.sampling.members import MAKES
 from cellml.sampling.strategies import STRATEGIES, check, resample
 from tests.sampling.helpers import mixtures, same, training
 
@@ -255,8 +254,7 @@ def test_recipes_by_name():
         check("own", {"k": 3}, named)
 
 
-def test_the_two_lists_of_strategies_are_complete():
+def test_the_mark_of_strategies_that_make_new_items():
     rows = training(40, 12)
-    assert {name for name in STRATEGIES if resample(name, {}, rows, 0).synthetic.any()} == recipes.MAKING
-    takes = {name for name in STRATEGIES if "may_empty" in inspect.signature(STRATEGIES[name]).parameters}
-    assert takes == recipes.EMPTYING
+    makes = {name for name in STRATEGIES if resample(name, {}, rows, 0).synthetic.any()}
+    assert makes == {name for name in STRATEGIES if STRATEGIES.marked(name, MAKES)}
