@@ -123,15 +123,31 @@ def ensemble(experiment: Experiment, uris: str = "", rule: str = "mean") -> None
 
 
 def explain(model: str, experiment: Experiment) -> None:
-    """Heatmaps of a registered model on the test images, or the validation images where there is no test set."""
+    """Explain a registered model on the test images, or the validation images where there is no test set.
+
+    Raises:
+        UserError: no such model, one without `weights/`, other images than it was trained on, or no method that works.
+    """
     with runs.parent("explain", experiment, tags={"cellml.model": model}) as tracked:
         classifier = models.load(registry.weights_folder(model))
         dataset = _prepared(experiment, tracked, contact_sheets=False)
         rows = dataset.manifest.split("test")
         rows = rows if len(rows) else dataset.manifest.split("val")
         predictions = predict_split(classifier, dataset, rows, progress=True)
-        heatmaps.log(classifier, dataset, rows, predictions, tracked, experiment.explain)
-        _say(f"heatmaps: {', '.join(experiment.explain.methods)} in {tracked.artifact_uri}/heatmaps")
+        done = heatmaps.log(
+            classifier,
+            dataset,
+            rows,
+            predictions,
+            tracked,
+            experiment.explain,
+            model_name=model,
+            thorough=True,
+            say=_say,
+        )
+        if not done:
+            raise UserError(f"Expected heatmaps of {model}, every method failed: see above; choose other methods")
+        _say(f"explain.html, and sheets and raw maps in heatmaps/: {tracked.artifact_uri}")
         _farewell(tracked)
 
 
@@ -208,7 +224,8 @@ def _compare(experiment: Experiment, dataset: Dataset, parent: Run) -> None:
     evaluated = collect.evaluate(entries, dataset, test, progress=True)
     evaluated += baselines.evaluate(experiment.compare.baselines, dataset, test)
     counts = dataset.manifest.split("train").counts
-    ranked = table.build(evaluated, test, counts, experiment.compare)
+    strips, scores = _explained(evaluated, dataset, test, experiment)
+    ranked = table.build(evaluated, test, counts, experiment.compare, scores)
     benchmark = report.Benchmark(
         name=experiment.name,
         table=ranked,
@@ -217,7 +234,7 @@ def _compare(experiment: Experiment, dataset: Dataset, parent: Run) -> None:
         settings=experiment.compare,
         train_counts=counts,
         description=experiment.description,
-        heatmaps=_strips(evaluated, dataset, test),
+        heatmaps=strips,
         ui=environment.server() or environment.LOCAL_UI,
     )
     with parent.artifacts() as folder:
@@ -229,18 +246,24 @@ def _compare(experiment: Experiment, dataset: Dataset, parent: Run) -> None:
     _say(f"benchmark: table.csv, table.md, table.tex and report.html in {parent.artifact_uri}/benchmark")
 
 
-def _strips(evaluated: list[collect.Evaluated], dataset: Dataset, test: Manifest) -> dict[str, Figure]:
-    strips = {}
+def _explained(
+    evaluated: list[collect.Evaluated], dataset: Dataset, test: Manifest, experiment: Experiment
+) -> tuple[dict[str, Figure], dict[str, dict[str, float]]]:
+    """Of every model that can be explained, a strip of heatmaps and the scores of its maps."""
+    strips: dict[str, Figure] = {}
+    scores: dict[str, dict[str, float]] = {}
     for one in evaluated:
         if not one.entry.uri:
             continue
         try:
-            classifier = models.load(registry.weights_folder(one.entry.uri))
+            model = models.load(registry.weights_folder(one.entry.uri))
         except UserError as error:
             _say(f"no heatmaps of {one.name}: {error}")
             continue
-        strips[one.name] = heatmaps.strip(classifier, dataset, test, one.predictions)
-    return strips
+        strips[one.name] = heatmaps.strip(model, dataset, test, one.predictions)
+        if experiment.explain.count:
+            scores[one.name] = heatmaps.faithfulness(model, dataset, test, one.predictions, experiment.explain)
+    return strips, scores
 
 
 def _predicted(predictor: registry.Predictor, root: Path) -> tuple[pd.DataFrame, int]:

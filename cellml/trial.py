@@ -21,7 +21,6 @@ from cellml.data.prepare import Dataset
 from cellml.errors import UserError
 from cellml.evaluation import combine, composition, figures, metrics
 from cellml.evaluation.predictions import Predictions
-from cellml.explain.base import EXPLAINERS
 from cellml.models import backbones as networks
 from cellml.models import classifier as classifiers
 from cellml.models import ensemble as models
@@ -86,8 +85,7 @@ def check(experiment: Experiment, backbones: Sequence[str] = (), strategies: Seq
             "name, or leave it out"
         )
     losses.LOSSES.options(experiment.train.loss, experiment.train.loss_options)
-    for method in experiment.explain.methods:
-        EXPLAINERS[method]
+    heatmaps.check(experiment.explain)
 
 
 def check_classes(experiment: Experiment, classes: Sequence[str]) -> None:

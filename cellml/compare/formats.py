@@ -24,6 +24,7 @@ _FURTHER = {
     "composition_rmse": "composition RMSE",
 }
 _NARROW = ("balanced_accuracy_thresholded", "composition_rmse")  # of these, what the short tables show
+_FAITHFULNESS = ("deletion", "insertion", "pointing_game")
 _LATEX = {
     "\\": r"\textbackslash{}",
     "&": r"\&",
@@ -180,7 +181,8 @@ def render(table: pd.DataFrame) -> Table:
     remarks = escape("\n".join(_remarks(table)[:-1]))
     shown = Table(box=box.SIMPLE_HEAD, pad_edge=False, caption=remarks, caption_justify="left", padding=(0, 1, 0, 0))
     records = table.to_dict("records")
-    columns = [column for column in _columns(table) if column.name not in (PARAMS, *_FURTHER.values())]
+    left_out = {PARAMS, *_FURTHER.values(), *(head for key, head in further(table) if key in _first_explained(table))}
+    columns = [column for column in _columns(table) if column.name not in left_out]
     for column in columns:
         longest = max(len(column.text(row)) for row in records)
         if column.right:
@@ -209,10 +211,18 @@ def _columns(table: pd.DataFrame) -> list[Column]:
     if rarest is not None:
         columns.append(Column(f"recall {rarest}", True, lambda row: number(row[f"recall_{rarest}"])))
     columns.append(Column("p vs best", True, lambda row: significance(row["p_vs_best"])))
-    columns += [Column(head, True, partial(_cell, key)) for key, head in further(table) if key in _NARROW]
+    shown = [*_NARROW, *_first_explained(table)]
+    columns += [Column(head, True, partial(_cell, key)) for key, head in further(table) if key in shown]
     if any(note(row, table) for row in table.to_dict("records")):
         columns.append(Column("note", False, lambda row: note(row, table)))
     return columns
+
+
+def _first_explained(table: pd.DataFrame) -> list[str]:
+    """Of the scores of heatmaps, what the short tables show: the first method's main figures."""
+    names = table.attrs.get("explained", [])
+    method = next((name.removesuffix("_deletion") for name in names if name.endswith("_deletion")), None)
+    return [f"{method}_{figure}" for figure in _FAITHFULNESS if f"{method}_{figure}" in names]
 
 
 def _cell(key: str, row: Any) -> str:

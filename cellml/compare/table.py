@@ -50,7 +50,11 @@ SOFT = ("rmse", "composition_rmse")  # shown where labels are soft
 
 
 def build(
-    evaluated: Sequence[Evaluated], test: Manifest, train_counts: Mapping[str, int], settings: Compare
+    evaluated: Sequence[Evaluated],
+    test: Manifest,
+    train_counts: Mapping[str, int],
+    settings: Compare,
+    explained: Mapping[str, Mapping[str, float]] | None = None,
 ) -> pd.DataFrame:
     """Rank models on one test set; the last row is the baseline that knows only the training rows' frequencies.
 
@@ -59,17 +63,19 @@ def build(
         test: those rows.
         train_counts: class name -> training rows, before any resampling.
         settings: `metric` ranks; `resamples` and `seed` make the intervals.
+        explained: `Evaluated.name` -> scores of its heatmaps, by column.
 
     Returns:
         M + 1 rows with `COLUMNS`, `recall_<class>` for every class, `identical_to`, the ranking metric where it is not
         among them, `accuracy_thresholded`, `f1_thresholded`, `balanced_accuracy_thresholded` and, of the rarest class,
         `recall_<class>_thresholded`, which score the classes that the models' operating thresholds say instead of the
-        most probable ones (missing for a model without), and, where the test rows have soft labels, `rmse` and
-        `composition_rmse`.
+        most probable ones (missing for a model without), where the test rows have soft labels `rmse` and
+        `composition_rmse`, and the columns of `explained`.
         `balanced_accuracy_low` and `_high` are the 95 % interval over resampled groups; `p_vs_best` is the paired p of
         the ranking metric's difference to the first row (NaN there). Models with the same score share a rank; the
         baseline's is missing. `identical_to` names the entries with the same probabilities, by model and version,
-        joined by ", ". `attrs` holds "metric", "classes" and "rarest", the test rows' rarest class.
+        joined by ", ". `attrs` holds "metric", "classes", "rarest", the test rows' rarest class, and "explained", the
+        columns of `explained`.
 
     Raises:
         UserError: no such metric, or models that did not predict the same rows.
@@ -87,6 +93,8 @@ def build(
     p = _against_first(samples, points, metrics.higher_is_better(settings.metric))
     same = _identical(ranking)
     digest = test.digest
+    explained = explained or {}
+    maps = list(dict.fromkeys(name for scored in explained.values() for name in scored))
     rows = []
     for m, score in enumerate(scores):
         interval = intervals.interval(balanced[:, m])
@@ -97,6 +105,7 @@ def build(
         row |= {f"recall_{name}": score[f"recall_{name}"] for name in test.classes}
         row |= {settings.metric: score[settings.metric]} if settings.metric not in _METRICS.values() else {}
         row |= {name: score[name] for name in SOFT} if test.soft_targets is not None else {}
+        row |= dict.fromkeys(maps, np.nan) | dict(explained.get(ranking[m].name, {}) if m < len(ranking) else {})
         rows.append(row)
     present = {name: count for name, count in test.counts.items() if count}
     rarest = min(present, key=lambda name: present[name])
@@ -112,6 +121,7 @@ def build(
         "metric": settings.metric,
         "classes": list(test.classes),
         "rarest": rarest,
+        "explained": maps,
         "grouped": len(set(test.groups)) < len(test),
     }
     return table

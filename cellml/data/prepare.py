@@ -31,12 +31,14 @@ SELF_MADE = ("simulated",)  # sources that need no data folder
 class Dataset:
     """What everything after reading data works on.
 
-    `manifest` has a split for each row, and only rows whose pixels could be decoded; `row` points into `pixels`.
+    `manifest` has a split for each row, and only rows whose pixels could be decoded; `row` points into `pixels`, files
+    are relative to `root`.
     """
 
     manifest: Manifest
     pixels: PixelCache
     report: Report
+    root: Path = Path()
 
 
 def prepare(experiment: Experiment, cache_dir: Path | None = None, progress: bool = False) -> Dataset:
@@ -67,7 +69,7 @@ def prepare(experiment: Experiment, cache_dir: Path | None = None, progress: boo
     manifest = Manifest(table, rows.classes)
     found = _checked(manifest, decoded.pixels, progress)
     everything = [*rows.problems, *decoded.problems, *problems, *found.problems]
-    return Dataset(manifest, decoded.pixels, replace(found, problems=everything))
+    return Dataset(manifest, decoded.pixels, replace(found, problems=everything), rows.root)
 
 
 def assign(table: pd.DataFrame, split: Split) -> tuple[npt.NDArray[np.object_], list[Problem]]:

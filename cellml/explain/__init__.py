@@ -1,3 +1,3 @@
 """Attributions of a classifier's decisions, and the sheets that show them; importing it registers every method."""
 
-from cellml.explain import gradcam, occlusion  # noqa: F401
+from cellml.explain import gradcam, gradients, guided, occlusion, paths, rise, rollout, shapley, surrogates  # noqa: F401

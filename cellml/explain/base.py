@@ -1,5 +1,6 @@
 """Attributions: which pixels spoke for or against a class, and the one way to ask for them."""
 
+import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,6 +28,8 @@ class Attribution:
         fallback: why another method stood in, or None.
         convergence: (N,) float64, the method's own figure of its numerical error, or None where it has none.
         layer: dotted name of the module whose activations were used, or None.
+        channels: (N, C, H, W) float32, the maps by channel of the image, or None where the method has none. Of the
+            additive methods `maps` is their sum, of gradients the value of the channel that has the largest.
     """
 
     maps: npt.NDArray[np.float32]
@@ -35,10 +38,14 @@ class Attribution:
     fallback: str | None = None
     convergence: npt.NDArray[np.float64] | None = None
     layer: str | None = None
+    channels: npt.NDArray[np.float32] | None = None
 
     def __post_init__(self) -> None:
         if self.maps.ndim != 3 or len(self.maps) != len(self.classes):
             raise ValueError(f"expected a map for each of {len(self.classes)} classes, got shape {self.maps.shape}")
+        n, *side = self.maps.shape
+        if self.channels is not None and (n, *side) != (len(self.channels), *self.channels.shape[2:]):
+            raise ValueError(f"expected channels of maps {self.maps.shape}, got shape {self.channels.shape}")
 
     def __len__(self) -> int:
         return len(self.maps)
@@ -108,6 +115,48 @@ def scores(classifier: Classifier, prepared: torch.Tensor, classes: torch.Tensor
     if score == "probability":
         return (own - logits.logsumexp(dim=1)).exp()
     raise UserError(f"Expected score 'logit', 'log_odds' or 'probability', got {score!r}")
+
+
+@torch.no_grad()
+def measured(
+    classifier: Classifier, prepared: torch.Tensor, classes: torch.Tensor, score: Score, batch_size: int
+) -> npt.NDArray[np.float64]:
+    """`scores` without gradients, in batches: (N,)."""
+    batches = zip(prepared.split(batch_size), classes.split(batch_size), strict=True)
+    parts = [scores(classifier, some, wanted, score) for some, wanted in batches]
+    return torch.cat(parts).double().cpu().numpy()
+
+
+def array(values: torch.Tensor) -> npt.NDArray[np.float32]:
+    """A tensor of any device as float32."""
+    return values.detach().cpu().numpy().astype(np.float32)
+
+
+def at_least(least: int, **options: float) -> None:
+    """Check options that are numbers.
+
+    Raises:
+        UserError: one that is smaller.
+    """
+    for name, value in options.items():
+        if value < least:
+            raise UserError(f"Expected explain option {name!r} of at least {least}, got {value}")
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """The global random states of torch, numpy and Python start from a seed inside and are as before outside."""
+    devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
+    state, plain = np.random.get_state(), random.getstate()
+    try:
+        with torch.random.fork_rng(devices):
+            torch.manual_seed(seed)
+            np.random.seed(seed)
+            random.seed(seed)
+            yield
+    finally:
+        random.setstate(plain)
+        np.random.set_state(state)
 
 
 @contextmanager

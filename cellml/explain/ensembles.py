@@ -48,10 +48,12 @@ def explain(
     Raises:
         UserError: as `base.explain`.
     """
-    options = {"score": "probability"} | options
+    taken = base.EXPLAINERS.option_names(name)
+    options = ({"score": "probability"} if "score" in taken else {}) | options
     view = frame(ensemble).spec
     shapes = [image.shape[:2] for image in images]
     total: npt.NDArray = np.zeros((len(images), view.size, view.size), dtype=np.float32)
+    parts: list[npt.NDArray] = []
     found = None
     for member, weight in ensemble.weighted():
         found = base.explain(name, member, prepare(member, images), classes, **options)
@@ -59,8 +61,12 @@ def explain(
             stand_in = explain(found.method, ensemble, images, classes)
             return replace(stand_in, fallback=found.fallback)
         total += weight * placed(found.maps, member.spec, view, shapes)
+        if found.channels is not None:
+            planes = [placed(found.channels[:, c], member.spec, view, shapes) for c in range(found.channels.shape[1])]
+            parts.append(weight * np.stack(planes, axis=1))
     assert found is not None
-    return Attribution(total, found.classes, name)
+    channels = sum(parts[1:], start=parts[0]).astype(np.float32) if parts else None
+    return Attribution(total, found.classes, name, channels=channels)
 
 
 def prepare(member: Classifier, images: Sequence[npt.NDArray]) -> torch.Tensor:

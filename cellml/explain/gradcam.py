@@ -1,14 +1,17 @@
-"""Grad-CAM on activations of any layout."""
+"""Grad-CAM and Grad-CAM++ on activations of any layout."""
 
-import numpy as np
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 
 from cellml.errors import UserError
 from cellml.explain import hooks
-from cellml.explain.base import EXPLAINERS, Attribution, Score, scores
-from cellml.explain.occlusion import occlusion
+from cellml.explain.base import EXPLAINERS, Attribution, Score, array, scores
+from cellml.explain.occlusion import stand_in
 from cellml.models.classifier import Classifier
+
+Weigh = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]  # activations, gradients (n, h, w, C) -> weights (n, C)
 
 
 @EXPLAINERS.register("gradcam")
@@ -44,31 +47,106 @@ def gradcam(
     Raises:
         UserError: a layer that cannot be read.
     """
-    size = tuple(prepared.shape[2:])
-    target = hooks.resolve(classifier.net, classifier.logits, _dummy(classifier, prepared), layer=layer, grid=grid)
+    target = find(classifier, prepared, layer, grid)
     if isinstance(target, hooks.Unserved):
-        if layer:
-            raise UserError(f"Expected explain option 'layer' to name a module to read, got {layer!r}: {target.reason}")
-        result = occlusion(classifier, prepared, classes)
-        reason = f"gradcam cannot serve {classifier.spec.backbone}: {target.reason}"
-        return Attribution(result.maps, result.classes, result.method, reason)
-    maps = [
-        _maps(classifier, target, prepared[start : start + batch_size], classes[start : start + batch_size], score)
-        for start in range(0, len(prepared), batch_size)
-    ]
-    large = F.interpolate(torch.cat(maps)[:, None], size=size, mode="bilinear", align_corners=False)[:, 0]
-    return Attribution(large.cpu().numpy().astype(np.float32), classes.cpu().numpy(), "gradcam", layer=target.name)
+        return stand_in("gradcam", classifier, prepared, classes, target.reason)
+    maps = weighted(classifier, target, prepared, classes, mean_gradient, score, batch_size)
+    return Attribution(array(maps), classes.cpu().numpy(), "gradcam", layer=target.name)
+
+
+@EXPLAINERS.register("gradcam_pp")
+def gradcam_pp(
+    classifier: Classifier,
+    prepared: torch.Tensor,
+    classes: torch.Tensor,
+    *,
+    layer: str | None = None,
+    grid: int = 7,
+    score: Score = "logit",
+    batch_size: int = 32,
+) -> Attribution:
+    """Grad-CAM++: as Grad-CAM, with weights that find several regions of one class; the same networks.
+
+    With g the score's gradient by an activation A at a position, a channel's weight is the sum over positions of
+    alpha relu(g), alpha = g^2 / (2 g^2 + g^3 sum A) (Chattopadhyay et al. 2018, arXiv 1710.11063, eq. 10 and 19, for
+    the exponential of the score, whose own value is a positive factor of an image's whole map and is left out).
+    Values below zero come from activations below zero and stay.
+
+    Args:
+        classifier: what is explained, in eval mode with frozen parameters.
+        prepared: (N, C, H, W) raw pixel values.
+        classes: (N,) class index.
+        layer: as in gradcam.
+        grid: as in gradcam.
+        score: what the gradient is taken of.
+        batch_size: images a pass.
+
+    Returns:
+        Maps of (N, H, W); their scale differs from image to image.
+
+    Raises:
+        UserError: a layer that cannot be read.
+    """
+    target = find(classifier, prepared, layer, grid)
+    if isinstance(target, hooks.Unserved):
+        return stand_in("gradcam_pp", classifier, prepared, classes, target.reason)
+    maps = weighted(classifier, target, prepared, classes, _plus_plus, score, batch_size)
+    return Attribution(array(maps), classes.cpu().numpy(), "gradcam_pp", layer=target.name)
+
+
+def find(classifier: Classifier, prepared: torch.Tensor, layer: str | None, grid: int) -> hooks.Target | hooks.Unserved:
+    """The module to read for images like these, see `hooks.resolve`.
+
+    Raises:
+        UserError: a layer asked for that cannot be read.
+    """
+    target = hooks.resolve(classifier.net, classifier.logits, _dummy(classifier, prepared), layer=layer, grid=grid)
+    if layer and isinstance(target, hooks.Unserved):
+        raise UserError(f"Expected explain option 'layer' to name a module to read, got {layer!r}: {target.reason}")
+    return target
+
+
+def weighted(
+    classifier: Classifier,
+    target: hooks.Target,
+    prepared: torch.Tensor,
+    classes: torch.Tensor,
+    weigh: Weigh,
+    score: Score,
+    batch_size: int,
+) -> torch.Tensor:
+    """Sums of the target's activations under weights made of their gradients, enlarged to (N, H, W)."""
+    batches = zip(prepared.split(batch_size), classes.split(batch_size), strict=True)
+    maps = torch.cat([_maps(classifier, target, images, wanted, weigh, score) for images, wanted in batches])
+    return F.interpolate(maps[:, None], size=prepared.shape[2:], mode="bilinear", align_corners=False)[:, 0]
 
 
 def _maps(
-    classifier: Classifier, target: hooks.Target, images: torch.Tensor, classes: torch.Tensor, score: Score
+    classifier: Classifier,
+    target: hooks.Target,
+    images: torch.Tensor,
+    classes: torch.Tensor,
+    weigh: Weigh,
+    score: Score,
 ) -> torch.Tensor:
     """One forward pass, one backward pass from the score to the target: (n, h, w)."""
     with hooks.tapped(target.module) as taken, torch.enable_grad():
         total = scores(classifier, images, classes, score).sum()
         gradient = torch.autograd.grad(total, taken[0])[0]
-    weights = target.to_maps(gradient).mean(dim=(1, 2))
-    return torch.einsum("nhwc,nc->nhw", target.to_maps(taken[0].detach()), weights)
+    activations = target.to_maps(taken[0].detach())
+    return torch.einsum("nhwc,nc->nhw", activations, weigh(activations, target.to_maps(gradient)))
+
+
+def mean_gradient(_: torch.Tensor, gradients: torch.Tensor) -> torch.Tensor:
+    """Grad-CAM's weights (n, C) from gradients (n, h, w, C)."""
+    return gradients.mean(dim=(1, 2))
+
+
+def _plus_plus(activations: torch.Tensor, gradients: torch.Tensor) -> torch.Tensor:
+    a, g = activations.double(), gradients.double()
+    below = 2 * g**2 + g**3 * a.sum(dim=(1, 2), keepdim=True)
+    alpha = torch.where(below != 0, g**2 / torch.where(below != 0, below, 1), 0)
+    return (alpha * g.relu()).sum(dim=(1, 2)).to(activations.dtype)
 
 
 def _dummy(classifier: Classifier, prepared: torch.Tensor) -> torch.Tensor:

@@ -9,19 +9,23 @@ from torch import nn
 
 @dataclass(frozen=True)
 class Layout:
-    """How a module's output lies in space: channels last or first, or a row of tokens after `prefix` others."""
+    """How a module's output lies in space: channels last or first, or a row of tokens after `prefix` others.
+
+    `order` tells where in the row each position's token stands, for tokens that are not in the image's order.
+    """
 
     height: int
     width: int
     kind: str  # NCHW, NHWC or NLC
     prefix: int = 0
+    order: tuple[int, ...] | None = None
 
     def to_maps(self, output: torch.Tensor) -> torch.Tensor:
         """Output of the module, as (N, h, w, C)."""
         if self.kind == "NCHW":
             return output.permute(0, 2, 3, 1)
         if self.kind == "NLC":
-            tokens = output[:, self.prefix :]
+            tokens = output[:, self.prefix :] if self.order is None else output[:, self.order]
             return tokens.reshape(len(tokens), self.height, self.width, -1)
         return output
 
@@ -44,11 +48,10 @@ def find(core: nn.Module, name: str, output: torch.Tensor, size: tuple[int, ...]
     stage = next((s for s in stages(core) if s.get("module") == name), {})
     if output.ndim == 4:
         return _plane(core, output, size, stage.get("num_chs"))
+    if hasattr(core, "reroll"):
+        return _unrolled(core, name, output.shape[1])
     reduction = stage.get("reduction")
-    grids = []
-    embed: Any = getattr(core, "patch_embed", None)
-    if hasattr(embed, "dynamic_feat_size"):
-        grids.append(tuple(embed.dynamic_feat_size(size)))
+    grids = _told(core, size)
     if reduction:
         grids.append((-(-size[0] // reduction), -(-size[1] // reduction)))
     for prefix in dict.fromkeys((int(getattr(core, "num_prefix_tokens", 0) or 0), 0, 1)):
@@ -57,6 +60,26 @@ def find(core: nn.Module, name: str, output: torch.Tensor, size: tuple[int, ...]
             if height * width == positions:
                 return Layout(height, width, "NLC", prefix)
     return None
+
+
+def declared(core: nn.Module, layout: Layout, size: tuple[int, ...]) -> bool:
+    """Does the network itself say that its tokens make this grid of an (H, W) image, row by row?"""
+    return (layout.height, layout.width) in _told(core, size)
+
+
+def _told(core: nn.Module, size: tuple[int, ...]) -> list[tuple[int, ...]]:
+    embed: Any = getattr(core, "patch_embed", None)
+    return [tuple(embed.dynamic_feat_size(size))] if hasattr(embed, "dynamic_feat_size") else []
+
+
+def _unrolled(core: Any, name: str, positions: int) -> Layout | None:
+    """Hiera keeps the tokens of a window apart from each other until they are pooled; it knows their places itself."""
+    parent, _, index = name.partition(".")
+    if parent != "blocks" or not index.isdigit():
+        return None
+    places = core.reroll(torch.arange(positions).reshape(1, positions, 1), int(index))[0, :, :, 0]
+    height, width = places.shape
+    return Layout(height, width, "NLC", order=tuple(places.flatten().tolist()))
 
 
 def _plane(core: nn.Module, output: torch.Tensor, size: tuple[int, ...], channels: int | None) -> Layout | None:

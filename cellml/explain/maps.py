@@ -14,7 +14,7 @@ def save_maps(path: str | Path, ids: npt.ArrayLike, attribution: Attribution) ->
     """Write maps as a compressed .npz without pickled objects.
 
     Its arrays: `ids` (N,) str, `maps` (N, H, W) float32, `classes` (N,) int64, `method` and, where they exist,
-    `fallback`, `layer` (str) and `convergence` (N,) float64.
+    `fallback`, `layer` (str), `convergence` (N,) float64 and `channels` (N, C, H, W) float32.
 
     Args:
         path: where; written under exactly this name.
@@ -35,8 +35,8 @@ def save_maps(path: str | Path, ids: npt.ArrayLike, attribution: Attribution) ->
     }
     extras = {"fallback": attribution.fallback, "layer": attribution.layer}
     arrays |= {key: np.str_(value) for key, value in extras.items() if value is not None}
-    if attribution.convergence is not None:
-        arrays["convergence"] = attribution.convergence
+    figures = {"convergence": attribution.convergence, "channels": attribution.channels}
+    arrays |= {key: value for key, value in figures.items() if value is not None}
     with Path(path).open("wb") as file:
         np.savez_compressed(file, allow_pickle=False, **arrays)
 
@@ -52,10 +52,9 @@ def load_maps(path: str | Path) -> tuple[npt.NDArray[np.str_], Attribution]:
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = dict(file)
-        text = {key: str(arrays[key]) if key in arrays else None for key in ("fallback", "layer")}
+        text: dict[str, Any] = {key: str(arrays[key]) if key in arrays else None for key in ("fallback", "layer")}
         maps, classes = arrays["maps"], arrays["classes"]
-        return arrays["ids"], Attribution(
-            maps, classes, str(arrays["method"]), convergence=arrays.get("convergence"), **text
-        )
+        figures: dict[str, Any] = {key: arrays.get(key) for key in ("convergence", "channels")}
+        return arrays["ids"], Attribution(maps, classes, str(arrays["method"]), **figures, **text)
     except (KeyError, ValueError, OSError):
         raise UserError(f"Expected heatmaps written by CellML (.npz), got another file: {path}") from None

@@ -2,13 +2,14 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 
 from cellml.errors import UserError
+from cellml.explain import references
 from cellml.explain.base import EXPLAINERS, Attribution, Score, scores
 from cellml.models.classifier import Classifier
 
@@ -23,7 +24,7 @@ def occlusion(
     stride: float = 0.075,
     baseline: str = "blur",
     score: Score = "log_odds",
-    batch_size: int = 128,
+    batch_size: int = 32,
 ) -> Attribution:
     """Occlusion: the score lost when a sliding patch is hidden; any network.
 
@@ -51,12 +52,20 @@ def occlusion(
         if not 0 < share <= 1:
             raise UserError(f"Expected explain option {name!r} above 0 and at most 1, got {share}")
     rows, columns = (_windows(side, patch, stride).to(prepared.device) for side in prepared.shape[2:])
-    hidden = _baseline(prepared, baseline, patch)
+    hidden = references.reference(prepared, baseline, patch)
     measure = partial(scores, classifier, score=score)
     drops = _drops(measure, (prepared, hidden, classes), rows, columns, batch_size)
     summed = torch.einsum("nij,ih,jw->nhw", drops, rows.float(), columns.float())
     cover = torch.outer(rows.sum(dim=0), columns.sum(dim=0))
     return Attribution((summed / cover).cpu().numpy().astype(np.float32), classes.cpu().numpy(), "occlusion")
+
+
+def stand_in(
+    name: str, classifier: Classifier, prepared: torch.Tensor, classes: torch.Tensor, reason: str
+) -> Attribution:
+    """Occlusion's maps where a method cannot serve the network, with the reason on record."""
+    fallback = f"{name} cannot serve {classifier.spec.backbone}: {reason}"
+    return replace(occlusion(classifier, prepared, classes), fallback=fallback)
 
 
 @torch.no_grad()
@@ -87,24 +96,3 @@ def _windows(side: int, patch: float, stride: float) -> torch.Tensor:
     starts = [round(k * (side - length) / steps) for k in range(steps + 1)] if steps else [0]
     pixels = torch.arange(side)
     return torch.stack([(pixels >= start) & (pixels < start + length) for start in starts])
-
-
-def _baseline(images: torch.Tensor, baseline: str, patch: float) -> torch.Tensor:
-    if baseline == "mean":
-        return images.mean(dim=(2, 3), keepdim=True).expand_as(images)
-    if baseline == "blur":
-        return _blur(_blur(images, patch, axis=2), patch, axis=3)
-    raise UserError(f"Expected explain option 'baseline' to be 'blur' or 'mean', got {baseline!r}")
-
-
-def _blur(images: torch.Tensor, share: float, axis: int) -> torch.Tensor:
-    """Gaussian with sigma as a share of the side, along one axis, edges replicated."""
-    side = images.shape[axis]
-    sigma = max(share * side, 1e-3)
-    reach = math.ceil(3 * sigma)
-    offsets = torch.arange(-reach, reach + 1, device=images.device, dtype=images.dtype)
-    kernel = torch.exp(-0.5 * (offsets / sigma) ** 2)
-    channels = images.shape[1]
-    shape, padding = ([-1, 1], (0, 0, reach, reach)) if axis == 2 else ([1, -1], (reach, reach, 0, 0))
-    weight = (kernel / kernel.sum()).reshape(1, 1, *shape).expand(channels, 1, -1, -1)
-    return F.conv2d(F.pad(images, padding, mode="replicate"), weight, groups=channels)

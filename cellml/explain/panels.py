@@ -49,13 +49,20 @@ def overlay(
     Returns:
         (H, W, 3) uint8.
     """
-    scale = scale_of(heat) if scale is None else scale
-    share = np.clip(resized(heat, image.shape[:2]) / scale, -1, 1)[..., None]
-    gray = image @ np.array([0.299, 0.587, 0.114]) / 255
-    base = 0.15 + 0.8 * gray[..., None].repeat(3, axis=2)
-    color = np.where(share > 0, FOR, AGAINST)
-    strength = 0.75 * np.abs(share) ** 0.8
-    return np.rint(255 * (base * (1 - strength) + color * strength)).astype(np.uint8)
+    color, strength = colored(resized(heat, image.shape[:2]), scale_of(heat) if scale is None else scale)
+    base = 0.15 + 0.8 * gray(image)[..., None] / 255
+    return np.rint(255 * (base * (1 - strength[..., None]) + color * strength[..., None])).astype(np.uint8)
+
+
+def colored(heat: npt.NDArray[np.float32], scale: float) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """The colour of each value of a signed map, (..., 3) in 0..1, and how much of it is laid on, (...) in 0..0.75."""
+    share = np.clip(heat / scale, -1, 1)
+    return np.where(share[..., None] > 0, FOR, AGAINST), 0.75 * np.abs(share) ** 0.8
+
+
+def gray(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
+    """Brightness of an RGB image (H, W, 3): (H, W) from 0 to 255, by the weights of ITU-R BT.601."""
+    return image @ np.array([0.299, 0.587, 0.114])
 
 
 def resized(heat: npt.NDArray[np.float32], size: Sequence[int]) -> npt.NDArray[np.float32]:

@@ -9,17 +9,21 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from cellml.explain import panels
+from cellml.explain import canvas, panels, selection
 
 RIGHT, WRONG, UNKNOWN = "#1a7f37", "#c1121f", "#6e7781"
-_DPI = 100
-_WIDTH = 900  # pixels: as wide as the MLflow UI shows a figure without shrinking it
+HEADINGS = {
+    selection.TRUE_POSITIVE: ("True positives", "found, with the most confidence", RIGHT),
+    selection.BORDERLINE: ("Borderline", "found, with the least confidence", "#8a5300"),
+    selection.FALSE_NEGATIVE: ("False negatives", "missed: taken for another class", WRONG),
+    selection.FALSE_POSITIVE: ("False positives", "another class's, taken for this one", "#7b2d8b"),
+    selection.UNKNOWN: ("Taken for this class", "true class unknown", UNKNOWN),
+}
 _COLUMNS = 4
 _SIDE = 104
-_PAIR = (_WIDTH - 20) // _COLUMNS
+_PAIR = (canvas.WIDTH - 20) // _COLUMNS
 _ROW = _SIDE + 58
-_HEAD, _FOOT = 62, 58
-_MARGIN = 164  # pixels beside the legend
+_SECTION = 30
 
 
 def contact_sheet(
@@ -31,6 +35,7 @@ def contact_sheet(
     predicted: Sequence[str],
     probability: npt.ArrayLike,
     ids: Sequence[str],
+    groups: Sequence[str] = (),
     title: str = "",
     most: int = 32,
 ) -> Figure:
@@ -44,40 +49,41 @@ def contact_sheet(
         predicted: (N,) class names.
         probability: (N,) probability of the explained class.
         ids: (N,) image ids.
+        groups: (N,) of selection.GROUPS, each to stand under a heading of its own; none for no headings.
         title: what else to say above: method, model, split.
-        most: how many are shown, the first ones.
+        most: how many are shown: the first ones, of each group about as many.
 
     Returns:
         A figure 900 pixels wide.
 
     Raises:
-        ValueError: no images, or lengths that differ.
+        ValueError: no images, lengths that differ, or an unknown group.
     """
     n = len(images)
     chance = np.asarray(probability, dtype=np.float64)
-    if not n or any(len(v) != n for v in (maps, true, predicted, chance, ids)):
-        raise ValueError(f"expected as many maps, names, probabilities and ids as images, got {n} images")
-    n = min(n, most)
-    rows = -(-n // _COLUMNS)
-    corners = [(10 + (k % _COLUMNS) * _PAIR, _HEAD + (k // _COLUMNS) * _ROW) for k in range(n)]
-    pixels = np.full((_HEAD + rows * _ROW + _FOOT, _WIDTH, 3), 255, dtype=np.uint8)
-    for image, heat, (left, top) in zip(images, maps, corners, strict=False):
-        for column, picture in ((left + 4, image), (left + 6 + _SIDE, panels.overlay(image, heat))):
-            pixels[top + 4 : top + 4 + _SIDE, column : column + _SIDE] = panels.tile(picture, _SIDE)
-    ramp = (panels.COLORS(np.linspace(0, 1, _WIDTH - 2 * _MARGIN))[:, :3] * 255).astype(np.uint8)
-    pixels[-_FOOT + 8 : -_FOOT + 20, _MARGIN:-_MARGIN] = ramp
-    figure, axes = _page(pixels)
-    hits = sum(t == p for t, p in zip(true[:n], predicted[:n], strict=True))
-    judged = sum(bool(t) for t in true[:n])
-    _write(axes, 14, 16, f"What spoke for and against: {explained}", fontsize=13, fontweight="bold")
-    count = f"{hits} of {judged} shown are right" if judged else "true class unknown"
-    _write(axes, 14, 40, " · ".join(filter(None, [title, count])), fontsize=9, color="#444444")
-    for k, corner in enumerate(corners):
-        _verdict(axes, corner, true[k], predicted[k])
-        lines = ((14, 7.6, f"P({_short(explained, 18)}) = {chance[k]:.2f}"), (28, 6.8, _short(str(ids[k]), 36)))
-        for down, size, text in lines:
-            _write(axes, corner[0] + 3, corner[1] + _SIDE + 10 + down, text, fontsize=size, color="#444444")
-    _legend(axes, explained, _HEAD + rows * _ROW)
+    if not n or any(len(v) != n for v in (maps, true, predicted, chance, ids)) or (groups and len(groups) != n):
+        raise ValueError(f"expected as many maps, names, probabilities, ids and groups as images, got {n} images")
+    sections = _sections(groups, n, most)
+    corners, headings, bottom = _layout(sections)
+    pixels = canvas.blank(bottom + canvas.LEGEND)
+    for k, (left, top) in corners.items():
+        canvas.place(pixels, images[k], left + 4, top + 4, _SIDE)
+        canvas.place(pixels, panels.overlay(images[k], maps[k]), left + 6 + _SIDE, top + 4, _SIDE)
+    figure, axes = canvas.page(pixels)
+    judged = [k for k in corners if true[k]]
+    hits = sum(true[k] == predicted[k] for k in judged)
+    count = f"{hits} of {len(judged)} shown are right" if judged else "true class unknown"
+    canvas.title(axes, f"What spoke for and against: {explained}", " · ".join(filter(None, [title, count])))
+    for top, (group, members) in headings.items():
+        _heading(axes, top, group, len(members))
+    for k, (left, top) in corners.items():
+        _verdict(axes, (left, top), true[k], predicted[k])
+        name = canvas.fitted(axes, explained, 140, fontsize=7.6)
+        chances = f"P({name}) = {chance[k]:.2f}"
+        canvas.write(axes, left + 3, top + _SIDE + 24, chances, fontsize=7.6, color=canvas.SOFT)
+        canvas.write(axes, left + 3, top + _SIDE + 38, str(ids[k]), 2 * _SIDE, fontsize=6.8, color=canvas.SOFT)
+    note = "Each map is coloured by its own largest value. Frame: green right, red wrong."
+    canvas.legend(axes, bottom, explained, note)
     return figure
 
 
@@ -105,56 +111,66 @@ def strip(
     if not images or len(maps) != len(images) or (captions and len(captions) != len(images)):
         raise ValueError(f"expected as many maps and captions as images, got {len(images)} images")
     n, side, foot = min(len(images), most), 110, 18 if captions else 0
-    pixels = np.full((side + foot, n * (side + 4) - 4, 3), 255, dtype=np.uint8)
+    pixels = canvas.blank(side + foot, n * (side + 4) - 4)
     lefts = [k * (side + 4) for k in range(n)]
     for image, heat, left in zip(images, maps, lefts, strict=False):
-        pixels[:side, left : left + side] = panels.tile(panels.overlay(image, heat), side)
-    figure, axes = _page(pixels)
+        canvas.place(pixels, panels.overlay(image, heat), left, 0, side)
+    figure, axes = canvas.page(pixels)
     for caption, left in zip(captions, lefts, strict=False):
-        _write(axes, left + side / 2, side + 3, _short(caption, 17), fontsize=8, ha="center")
+        canvas.write(axes, left + side / 2, side + 3, caption, side, fontsize=8, ha="center")
     return figure
 
 
-def _page(pixels: npt.NDArray[np.uint8]) -> tuple[Figure, Axes]:
-    """A figure that shows pixels one to one; data coordinates are pixels from the top left."""
-    height, width = pixels.shape[:2]
-    figure = Figure(figsize=(width / _DPI, height / _DPI), dpi=_DPI, facecolor="white")
-    axes = figure.add_axes((0, 0, 1, 1))
-    axes.imshow(pixels, extent=(0, width, height, 0), interpolation="none", aspect="auto")
-    axes.set_axis_off()
-    return figure, axes
+def _sections(groups: Sequence[str], n: int, most: int) -> list[tuple[str, list[int]]]:
+    """Each group's name ("" without groups) and the positions shown under it; groups without images are left out."""
+    if not groups:
+        return [("", list(range(min(n, most))))]
+    if unknown := set(groups) - set(selection.GROUPS):
+        raise ValueError(f"expected groups of {selection.GROUPS}, got {sorted(unknown)}")
+    members = [[k for k in range(n) if groups[k] == name] for name in selection.GROUPS]
+    taken = selection.shares([len(rows) for rows in members], most)
+    sections = [(name, rows[:k]) for name, rows, k in zip(selection.GROUPS, members, taken, strict=True)]
+    return [(name, rows) for name, rows in sections if rows]
+
+
+def _layout(
+    sections: list[tuple[str, list[int]]],
+) -> tuple[dict[int, tuple[int, int]], dict[int, tuple[str, list[int]]], int]:
+    """Corners (left, top) of the images, tops of the headings with their sections, and where the legend begins."""
+    corners: dict[int, tuple[int, int]] = {}
+    headings: dict[int, tuple[str, list[int]]] = {}
+    top = canvas.HEAD
+    for group, rows in sections:
+        if group:
+            headings[top] = (group, rows)
+            top += _SECTION
+        corners |= {k: (10 + (j % _COLUMNS) * _PAIR, top + (j // _COLUMNS) * _ROW) for j, k in enumerate(rows)}
+        top += -(-len(rows) // _COLUMNS) * _ROW
+    return corners, headings, top
+
+
+def _heading(axes: Axes, top: int, group: str, count: int) -> None:
+    name, detail, color = HEADINGS[group]
+    axes.add_patch(Rectangle((12, top + 3), 4, 18, color=color, linewidth=0))
+    axes.plot((12, canvas.WIDTH - 12), (top + 22, top + 22), color=color, linewidth=0.8)
+    style: dict[str, Any] = {"fontsize": 10, "fontweight": "bold"}
+    canvas.write(axes, 24, top + 12, name, color=color, va="center", **style)
+    right = 34 + canvas.extent(axes, name, **style)
+    canvas.write(axes, right, top + 12, f"{detail} ({count} shown)", fontsize=8, color=canvas.SOFT, va="center")
 
 
 def _verdict(axes: Axes, corner: tuple[int, int], true: str, predicted: str) -> None:
     left, top = corner
     color = UNKNOWN if not true else RIGHT if true == predicted else WRONG
     axes.add_patch(Rectangle((left + 2, top + 2), 2 * _SIDE + 6, _SIDE + 4, fill=False, edgecolor=color, linewidth=2.2))
+    style: dict[str, Any] = {"fontsize": 7.6, "fontweight": "bold"}
     if not true:
-        verdict = f"predicted {_short(predicted, 24)}"
+        verdict = f"predicted {predicted}"
     elif true == predicted:
-        verdict = f"right: {_short(true, 26)}"
+        verdict = f"right: {true}"
     else:
-        verdict = f"wrong: {_short(true, 11)}, said {_short(predicted, 11)}"
-    _write(axes, left + 3, top + _SIDE + 10, verdict, fontsize=7.6, fontweight="bold", color=color)
-
-
-def _legend(axes: Axes, explained: str, top: int) -> None:
-    left, right = _MARGIN, _WIDTH - _MARGIN
-    name = _short(explained, 14)
-    _write(axes, left - 8, top + 14, f"against {name}", fontsize=9, ha="right", va="center", color=panels.AGAINST)
-    _write(axes, right + 8, top + 14, f"for {name}", fontsize=9, ha="left", va="center", color=panels.FOR)
-    note = "Each map is coloured by its own largest value. Frame: green right, red wrong."
-    _write(axes, _WIDTH / 2, top + 30, note, fontsize=8, ha="center", va="top", color="#444444")
-
-
-def _write(axes: Axes, x: float, y: float, text: str, **style: Any) -> None:
-    """Text as it stands: a dollar sign in a name starts no formula."""
-    axes.text(x, y, text, parse_math=False, **{"va": "top", **style})
-
-
-def _short(text: str, most: int) -> str:
-    """A text cut in the middle to at most so many characters."""
-    if len(text) <= most:
-        return text
-    head = (most - 1) // 2
-    return f"{text[:head]}…{text[len(text) - (most - 1 - head) :]}"
+        room = 2 * _SIDE - canvas.extent(axes, "wrong: , said ", **style)
+        said = canvas.fitted(axes, predicted, max(room / 2, room - canvas.extent(axes, true, **style)), **style)
+        is_ = canvas.fitted(axes, true, room - canvas.extent(axes, said, **style), **style)
+        verdict = f"wrong: {is_}, said {said}"
+    canvas.write(axes, left + 3, top + _SIDE + 10, verdict, 2 * _SIDE + 4, color=color, **style)

@@ -1,7 +1,10 @@
 """Classifiers whose answers are known, and images whose telling part is."""
 
+import io
+
 import numpy as np
 import torch
+from PIL import Image
 from torch import nn
 
 from cellml.models import backbones
@@ -120,3 +123,70 @@ def fit_head(classifier, images, classes):
     (_, layer), *_ = backbones.last_layers(classifier.net)
     layer.weight.copy_(weight.reshape(layer.weight.shape))
     layer.bias.copy_(middle - weight @ mean)
+
+
+# Options that make every method quick on tiny images; a method without an entry runs with its defaults.
+QUICK = {
+    "occlusion": {"patch": 0.3, "stride": 0.3},
+    "smoothgrad": {"samples": 3},
+    "integrated_gradients": {"steps": 4},
+    "gradient_shap": {"samples": 4},
+    "shap_gradient": {"samples": 4},
+    "rise": {"samples": 24},
+    "shap_partition": {"samples": 24},
+    "lime": {"samples": 24, "count": 8},
+    "kernel_shap": {"samples": 24, "count": 8},
+}
+
+
+def served_by(name):
+    """A small backbone that a method serves itself."""
+    return "test_vit" if name == "attention_rollout" else "test_resnet"
+
+
+class Additive(nn.Module):
+    """Two classes whose log-odds are a sum over pixels and channels of tanh(weight * value)."""
+
+    def __init__(self, channels, size):
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(channels, size, size))
+
+    def parts(self, x):
+        return torch.tanh(self.weight * x)
+
+    def forward(self, x):
+        total = self.parts(x).sum(dim=(1, 2, 3))
+        return torch.stack([torch.zeros_like(total), total], dim=1)
+
+
+def rendered(figure):
+    """The figure as pixels, (H, W, 3) int."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer)
+    return np.asarray(Image.open(buffer).convert("RGB")).astype(int)
+
+
+def texts(figure):
+    return [text.get_text() for text in figure.axes[0].texts]
+
+
+def clipped(figure):
+    """The texts that leave the figure."""
+    boxes = {text: text.get_window_extent() for text in figure.axes[0].texts}
+    width, height = figure.bbox.width, figure.bbox.height
+    return [
+        t.get_text()
+        for t, box in boxes.items()
+        if min(box.x0, box.y0) < -0.5 or box.x1 > width + 0.5 or box.y1 > height + 0.5
+    ]
+
+
+def overlapping(figure):
+    """Pairs of texts that share more than a pixel's border."""
+    boxes = [(text.get_text(), text.get_window_extent()) for text in figure.axes[0].texts if text.get_text()]
+    return [
+        (first, second)
+        for k, (first, a) in enumerate(boxes)
+        for second, b in boxes[k + 1 :]
+        if min(a.x1, b.x1) - max(a.x0, b.x0) > 1 and min(a.y1, b.y1) - max(a.y0, b.y0) > 1
+    ]

@@ -1,4 +1,5 @@
 import contextlib
+import random
 
 import numpy as np
 import pytest
@@ -6,93 +7,8 @@ import torch
 
 from cellml.errors import UserError
 from cellml.explain import base
-from cellml.explain.base import EXPLAINERS, Attribution, explain
+from cellml.explain.base import Attribution, explain
 from tests.explain.helpers import Linear, Pooled, built, noise, wrapped
-
-SMALL_SWIN = {"embed_dim": 24, "depths": (1, 1, 1, 1), "num_heads": (1, 2, 2, 2), "window_size": 4}
-BACKBONES = {
-    "test_resnet": {},
-    "test_vit": {},
-    "test_convnext": {},
-    "test_efficientnet": {},
-    "test_mambaout": {},
-    "test_maxvit": {},
-    "resnet10t": {},
-    "torchvision/squeezenet1_0": {},
-    "swin_tiny_patch4_window7_224": SMALL_SWIN,
-}
-
-
-@pytest.mark.parametrize("backbone", BACKBONES)
-@pytest.mark.parametrize("name", EXPLAINERS)
-def test_conformance(name, backbone):
-    classifier = built(backbone, options=BACKBONES[backbone])
-    frozen = next(classifier.parameters())
-    frozen.requires_grad_(False)
-    classifier.train()
-    some = next(iter(classifier.net.children()))
-    some.eval()
-    training = [m.training for m in classifier.modules()]
-    gradients = [p.requires_grad for p in classifier.parameters()]
-    state = {k: v.clone() for k, v in classifier.state_dict().items()}
-    images, before = noise(), noise()
-
-    first = explain(name, classifier, images, [0, 2])
-    second = explain(name, classifier, images, [0, 2])
-
-    assert first.maps.shape == (2, 64, 64)
-    assert first.maps.dtype == np.float32
-    assert np.isfinite(first.maps).all()
-    assert (first.maps.std(axis=(1, 2)) > 0).all()
-    assert first.method == name
-    assert first.fallback is None
-    np.testing.assert_array_equal(first.classes, [0, 2])
-    np.testing.assert_array_equal(first.maps, second.maps)
-    assert [m.training for m in classifier.modules()] == training
-    assert [p.requires_grad for p in classifier.parameters()] == gradients
-    assert all(p.grad is None for p in classifier.parameters())
-    assert all(torch.equal(v, state[k]) for k, v in classifier.state_dict().items())
-    assert torch.equal(images, before)
-
-
-@pytest.mark.parametrize("name", EXPLAINERS)
-def test_classes_differ_and_batches_do_not_matter(name):
-    classifier = built("test_resnet")
-    images = noise(3)
-    together = explain(name, classifier, images, [0, 1, 2], batch_size=64)
-    apart = explain(name, classifier, images, [0, 1, 2], batch_size=2)
-    other = explain(name, classifier, images, torch.tensor([1, 1, 2]))
-    np.testing.assert_allclose(together.maps, apart.maps, atol=1e-4 * np.abs(together.maps).max())
-    assert np.abs(together.maps[0] - other.maps[0]).max() > 0.1 * np.abs(together.maps[0]).max()
-    np.testing.assert_allclose(together.maps[1:], other.maps[1:], atol=1e-4 * np.abs(together.maps).max())
-
-
-@pytest.mark.parametrize("around", [contextlib.nullcontext, torch.no_grad, torch.inference_mode])
-@pytest.mark.parametrize("name", EXPLAINERS)
-def test_the_callers_gradient_mode_does_not_matter(name, around):
-    classifier = built("test_efficientnet")
-    with around():
-        images = noise() + 0.0
-        inside = explain(name, classifier, images, torch.tensor([0, 1]))
-    np.testing.assert_array_equal(inside.maps, explain(name, classifier, noise(), [0, 1]).maps)
-
-
-@pytest.mark.parametrize("channels", [1, 5])
-@pytest.mark.parametrize("name", EXPLAINERS)
-def test_any_number_of_channels(name, channels):
-    classifier = built("test_resnet", size=48, channels=channels)
-    result = explain(name, classifier, noise(1, 48, channels), [1])
-    assert result.maps.shape == (1, 48, 48)
-    assert result.maps.std() > 0
-
-
-@pytest.mark.parametrize("name", EXPLAINERS)
-def test_flags_come_back_after_an_error(name):
-    classifier = built("test_resnet").train()
-    with pytest.raises(UserError):
-        explain(name, classifier, noise(), [0, 1], score="loudness")
-    assert classifier.net.training
-    assert all(p.requires_grad for p in classifier.parameters())
 
 
 def test_user_errors_name_the_remedy():
@@ -136,3 +52,31 @@ def test_scores_follow_their_definitions(score, power):
 def test_attribution_wants_a_map_a_class():
     with pytest.raises(ValueError, match="a map for each of 3"):
         Attribution(np.zeros((2, 4, 4), np.float32), np.zeros(3, np.int64), "gradcam")
+
+
+def test_channels_fit_the_maps():
+    maps, classes = np.zeros((2, 4, 5), np.float32), np.zeros(2, np.int64)
+    Attribution(maps, classes, "saliency", channels=np.zeros((2, 3, 4, 5), np.float32))
+    with pytest.raises(ValueError, match="expected channels of maps"):
+        Attribution(maps, classes, "saliency", channels=np.zeros((2, 3, 5, 4), np.float32))
+
+
+@pytest.mark.parametrize("stop", [False, True])
+def test_the_random_state_comes_back(stop):
+    torch.manual_seed(5), np.random.seed(5), random.seed(5)
+    wanted = torch.rand(3).tolist(), np.random.rand(3).tolist(), random.random()
+    torch.manual_seed(5), np.random.seed(5), random.seed(5)
+    with contextlib.suppress(KeyError), base.seeded(1):
+        inside = torch.rand(3).tolist(), np.random.rand(3).tolist(), random.random()
+        if stop:
+            raise KeyError
+    assert (torch.rand(3).tolist(), np.random.rand(3).tolist(), random.random()) == wanted
+    with base.seeded(1):
+        assert (torch.rand(3).tolist(), np.random.rand(3).tolist(), random.random()) == inside
+
+
+def test_measured_is_scores_in_batches():
+    classifier, images, classes = built("test_resnet", size=32).eval(), noise(5, 32), torch.tensor([0, 1, 2, 1, 0])
+    got = base.measured(classifier, images, classes, "log_odds", 2)
+    np.testing.assert_allclose(got, base.scores(classifier, images, classes, "log_odds").detach().numpy(), rtol=1e-5)
+    assert got.dtype == np.float64

@@ -8,7 +8,7 @@ from cellml.explain import ensembles
 from cellml.explain.base import EXPLAINERS, explain
 from cellml.models.classifier import Classifier
 from cellml.models.ensemble import Ensemble
-from tests.explain.helpers import Pooled, built, spec
+from tests.explain.helpers import QUICK, Pooled, built, served_by, spec
 
 
 def images(*shapes):
@@ -18,16 +18,22 @@ def images(*shapes):
 
 @pytest.mark.parametrize("name", EXPLAINERS)
 def test_the_map_is_the_weighted_mean_of_the_members_maps_of_the_probability(name):
-    members = [built("test_resnet"), built("test_efficientnet")]
+    members = [built(served_by(name)), built(served_by(name))]
     given = images((64, 64), (50, 70))
-    got = ensembles.explain(name, Ensemble(members, [0.25, 0.75]), given, [0, 2])
-    each = [
-        explain(name, member, ensembles.prepare(member, given), [0, 2], score="probability").maps for member in members
-    ]
+    quick = QUICK.get(name, {})
+    got = ensembles.explain(name, Ensemble(members, [0.25, 0.75]), given, [0, 2], **quick)
+    options = quick | ({"score": "probability"} if "score" in EXPLAINERS.option_names(name) else {})
+    found = [explain(name, member, ensembles.prepare(member, given), [0, 2], **options) for member in members]
+    each = [one.maps for one in found]
     np.testing.assert_allclose(got.maps, 0.25 * each[0] + 0.75 * each[1], rtol=1e-4, atol=1e-6 * np.abs(each).max())
     assert got.maps.shape == (2, 64, 64)
     assert got.maps.dtype == np.float32
     assert (got.method, got.fallback, got.classes.tolist()) == (name, None, [0, 2])
+    if found[0].channels is None:
+        assert got.channels is None
+    else:
+        mean = 0.25 * found[0].channels + 0.75 * found[1].channels
+        np.testing.assert_allclose(got.channels, mean, rtol=1e-4, atol=1e-6 * np.abs(mean).max())
 
 
 def test_occlusion_is_what_the_ensembles_own_probability_loses():

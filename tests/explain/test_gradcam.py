@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from cellml.errors import UserError
+from cellml.explain import gradcam
 from cellml.explain.base import explain
 from tests.explain.helpers import Linear, Pooled, built, fit_head, noise, planted, wrapped
 
@@ -103,3 +104,54 @@ def test_peaks_on_the_part_that_decides(backbone, name, capsys):
         print(f"\n{name} on {backbone}: hits {hits:.2f}, always centre {centre:.2f}, random {chance:.2f}")
     assert hits >= 0.9
     assert max(centre, chance) < 0.3
+
+
+@pytest.mark.parametrize("signed", [False, True])
+@pytest.mark.parametrize("layout", ["NCHW", "NHWC", "NLC"])
+def test_plus_plus_follows_its_formula(layout, signed, monkeypatch):
+    """Equations 10 and 19 in loops over channels and positions, with gradients known in closed form."""
+    net = Pooled(layout)
+    if layout == "NHWC":
+        net.output_fmt = "NHWC"
+    if signed:  # activations below zero as after GELU: the denominator may change its sign
+        monkeypatch.setattr(net, "activations", lambda x: F.gelu(net.conv(x)))
+    images, classes = noise(3, 16) / 255, torch.tensor([0, 1, 2])
+    got = explain("gradcam_pp", wrapped(net), images, classes, layer="body")
+    with torch.no_grad():
+        activations = net.activations(images).double().numpy()
+    head = net.fc.weight.detach().double().numpy()
+    n, features, high, wide = activations.shape
+    maps = np.zeros((n, high, wide))
+    for image in range(n):
+        for k in range(features):
+            plane = activations[image, k]
+            slope = head[classes[image], k] / (high * wide + (2 if layout == "NLC" else 0))
+            weight = 0.0
+            for _ in range(high * wide):
+                weight += slope**2 / (2 * slope**2 + slope**3 * plane.sum()) * max(slope, 0)
+            maps[image] += weight * plane
+    wanted = F.interpolate(torch.from_numpy(maps)[:, None], size=(16, 16), mode="bilinear", align_corners=False)[:, 0]
+    assert (got.method, got.layer) == ("gradcam_pp", "body")
+    np.testing.assert_allclose(got.maps, wanted.numpy(), rtol=1e-3, atol=1e-5 * np.abs(maps).max())
+
+
+def test_plus_plus_where_the_gradient_vanishes_at_some_positions():
+    """A gradient of zero has weight zero: no division by it."""
+    activations, gradients = torch.randn(2, 3, 3, 4), torch.randn(2, 3, 3, 4)
+    gradients[:, 0] = 0
+    gradients[:, :, :, 0] = 0
+    got = gradcam._plus_plus(activations, gradients).double().numpy()
+    a, g = activations.double().numpy(), gradients.double().numpy()
+    wanted = np.zeros((2, 4))
+    for n, i, j, k in zip(*np.nonzero(g > 0), strict=True):
+        wanted[n, k] += g[n, i, j, k] ** 3 / (2 * g[n, i, j, k] ** 2 + g[n, i, j, k] ** 3 * a[n, :, :, k].sum())
+    np.testing.assert_allclose(got, wanted, rtol=1e-4)
+    assert (got[:, 0] == 0).all()
+
+
+def test_plus_plus_falls_back_as_grad_cam_does():
+    classifier, images = wrapped(Linear(3, 16, 3)), noise(2, 16)
+    result = explain("gradcam_pp", classifier, images, [0, 1])
+    assert (result.method, result.fallback.split(":")[0]) == ("occlusion", "gradcam_pp cannot serve hand-built")
+    with pytest.raises(UserError, match=r"'layer'.*'layer9'.*no such module"):
+        explain("gradcam_pp", built("test_resnet"), noise(), [0, 1], layer="layer9")

@@ -1,9 +1,11 @@
 import pytest
 import torch
 
+from cellml.errors import UserError
 from cellml.explain import base, hooks, layouts
+from cellml.explain.base import explain
 from cellml.vision import timm, torchvision
-from tests.explain.helpers import noise
+from tests.explain.helpers import built, noise, wrapped
 
 
 def vit(**options):
@@ -96,7 +98,7 @@ def test_rectangular_tokens():
 @pytest.mark.parametrize(
     ("layer", "reason"),
     [
-        ("layer7", "no such module"),
+        ("layer7", "no such module; did you mean 'layer"),
         ("fc", "gives 0 spatial outputs"),
         ("global_pool", "gives 0 spatial outputs"),
         ("layer2.0.act2", "image's positions is zero"),
@@ -154,3 +156,95 @@ def test_the_networks_own_description_decides_what_the_shape_leaves_open():
     assert layouts.find(net, "", output, (64, 64)).kind == "NCHW"
     net.output_fmt = "NHWC"
     assert layouts.find(net, "", output, (64, 64)).kind == "NHWC"
+
+
+def resolved(net, size=64, **more):
+    with base.undisturbed(net):
+        return hooks.resolve(net, net, noise(size=size) / 255, **{"layer": None, "grid": 7, **more})
+
+
+def test_tokens_kept_by_windows_are_put_back_where_timm_puts_them():
+    net = timm.create_model("hiera_tiny_224", img_size=96, stages=(1, 2, 2, 1), num_classes=3)
+    torch.nn.init.normal_(net.head.fc.weight)
+    images = noise(size=96) / 255
+    for block in net.stage_ends:
+        with base.undisturbed(net), torch.no_grad():
+            (wanted,) = net.forward_intermediates(images, indices=[block], coarse=False, intermediates_only=True)
+            target = resolved(net, 96, layer=f"blocks.{block}", grid=1)
+            with hooks.tapped(target.module) as taken:
+                net(images)
+        torch.testing.assert_close(target.to_maps(taken[0].detach()), wanted.permute(0, 2, 3, 1))
+
+
+class Tokens(torch.nn.Module):
+    """Patches of 8 x 8 pixels as a row of tokens in a given order, and what the head reads of them."""
+
+    def __init__(self, order):
+        super().__init__()
+        self.conv = torch.nn.Conv2d(3, 6, 8, stride=8)
+        self.body = torch.nn.Identity()
+        self.fc = torch.nn.Linear(6, 3)
+        self.order = order
+
+    def forward(self, x):
+        tokens = self.conv(x).flatten(2).transpose(1, 2)
+        return self.fc(self.body(tokens[:, self.order]).mean(dim=1))
+
+
+def test_tokens_in_another_order_than_the_images_are_refused():
+    rows = torch.arange(64)
+    windows = rows.reshape(2, 4, 2, 4).transpose(1, 2).flatten()
+    interleaved = rows.reshape(4, 2, 4, 2).permute(1, 3, 0, 2).flatten()
+    assert isinstance(resolved(Tokens(rows), layer="body"), hooks.Target)
+    for order in (windows, interleaved, rows.flip(0), rows.reshape(8, 8).T.flatten()):
+        found = resolved(Tokens(order), layer="body")
+        assert isinstance(found, hooks.Unserved)
+        assert "image's order" in found.reason
+
+
+def test_of_several_outputs_the_one_of_whole_images():
+    net = timm.create_model("tnt_s_legacy_patch16_224", img_size=64, depth=2, num_classes=3)
+    target = resolved(net)
+    assert (target.name, target.layout) == ("blocks.0", layouts.Layout(4, 4, "NLC", 1))
+
+
+def test_a_described_stage_whose_output_leads_nowhere_gives_way_to_its_blocks():
+    net = timm.create_model("efficientvim_m1", num_classes=3)
+    assert "gradient at the image's positions is zero" in resolved(net, layer="stages.0").reason
+    assert resolved(net).name == "stages.0.blocks.1"
+
+
+def test_a_coarse_stage_comes_before_the_stem():
+    target = resolved(timm.create_model("shvit_s1", num_classes=3))
+    assert (target.name, target.layout.height) == ("stages.0", 4)
+
+
+def test_few_images_pass_through_the_network():
+    net = timm.create_model("vit_tiny_patch16_224", img_size=64, depth=2, num_classes=3)
+    seen = []
+    net.patch_embed.register_forward_hook(lambda _, inputs, __: seen.append(len(inputs[0])))
+    resolved(net)
+    assert sum(seen) <= 5
+
+
+class Picky(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.fc = torch.nn.Linear(3 * 16 * 16, 3)
+
+    def forward(self, x):
+        return self.fc(x.flatten(1))
+
+
+def test_a_network_that_does_not_take_the_images_is_one_clear_line():
+    with pytest.raises(UserError, match=r"takes images of shape \(3, 16, 24\), .* fails: .*mat1.*; explain") as caught:
+        explain("gradcam", wrapped(Picky()), noise(2, 16, width=24), [0, 1])
+    assert "\n" not in str(caught.value)
+    with pytest.raises(UserError, match=r"takes images of shape"):
+        explain("gradcam", built("swin_tiny_patch4_window7_224", options={"depths": (1, 1)}), noise(2, 50), [0, 1])
+
+
+def test_a_misspelt_layer_is_one_clear_line():
+    with pytest.raises(UserError, match=r"'layer' .*'layr3'.*did you mean 'layer3'") as caught:
+        explain("gradcam", built("test_resnet"), noise(), [0, 1], layer="layr3")
+    assert "\n" not in str(caught.value)

@@ -7,7 +7,12 @@ from cellml.explain.maps import load_maps, save_maps
 
 
 @pytest.mark.parametrize(
-    "extras", [{}, {"fallback": "no map", "layer": "blocks.1", "convergence": np.array([0.1, 0.2])}]
+    "extras",
+    [
+        {},
+        {"fallback": "no map", "layer": "blocks.1", "convergence": np.array([0.1, 0.2])},
+        {"channels": np.arange(2 * 4 * 5 * 7, dtype=np.float32).reshape(2, 4, 5, 7)},
+    ],
 )
 def test_round_trip(tmp_path, extras):
     maps = np.random.default_rng(0).normal(size=(2, 5, 7)).astype(np.float32)
@@ -19,6 +24,7 @@ def test_round_trip(tmp_path, extras):
     np.testing.assert_array_equal(back.classes, [1, 0])
     assert (back.method, back.fallback, back.layer) == ("occlusion", extras.get("fallback"), extras.get("layer"))
     np.testing.assert_array_equal(back.convergence, extras.get("convergence"))
+    np.testing.assert_array_equal(back.channels, extras.get("channels"))
 
 
 def test_plain_numpy_reads_it_without_pickle(tmp_path):

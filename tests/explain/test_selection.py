@@ -3,7 +3,7 @@ import pytest
 
 from cellml.errors import UserError
 from cellml.evaluation.predictions import Predictions
-from cellml.explain.selection import select
+from cellml.explain.selection import BORDERLINE, FALSE_NEGATIVE, FALSE_POSITIVE, TRUE_POSITIVE, groups, select
 
 
 def predictions(targets, p):
@@ -35,6 +35,31 @@ def test_a_quarter_each_in_order(mixed):
         assert (np.diff(p[part]) <= 0).all()
 
 
+def test_groups_say_which_is_which(mixed):
+    named = groups(mixed, 1)
+    expected = [TRUE_POSITIVE] * 8 + [BORDERLINE] * 8 + [FALSE_NEGATIVE] * 8 + [FALSE_POSITIVE] * 8
+    assert named[select(mixed, 1, 32)].tolist() == expected
+    p, own, said = mixed.probabilities[:, 1], mixed.targets == 1, mixed.predicted == 1
+    assert p[named == TRUE_POSITIVE].min() >= p[named == BORDERLINE].max()
+    np.testing.assert_array_equal(np.isin(named, [TRUE_POSITIVE, BORDERLINE]), own & said)
+    np.testing.assert_array_equal(named == FALSE_NEGATIVE, own & ~said)
+    np.testing.assert_array_equal(named == FALSE_POSITIVE, ~own & said)
+    assert set(named[~own & ~said]) == {""}
+
+
+def test_two_classes_mirror_each_other(mixed):
+    first, second = groups(mixed, 0), groups(mixed, 1)
+    np.testing.assert_array_equal(first == FALSE_NEGATIVE, second == FALSE_POSITIVE)
+
+
+def test_without_any_known_class_those_taken_for_it_are_shown():
+    given = predictions([-1] * 6, [0.9, 0.1, 0.8, 0.2, 0.7, 0.6])
+    rows = select(given, 1, 3)
+    assert set(rows.tolist()) <= {0, 2, 4, 5}
+    assert len(rows) == 3
+    assert set(groups(given, 1)[rows]) == {"unknown"}
+
+
 def test_same_seed_same_rows_other_seed_other_mistakes(mixed):
     np.testing.assert_array_equal(select(mixed, 1, 32, seed=3), select(mixed, 1, 32, seed=3))
     first, second = select(mixed, 1, 32, seed=3), select(mixed, 1, 32, seed=4)
@@ -60,5 +85,6 @@ def test_an_empty_class_and_unknown_targets():
 
 
 def test_a_class_that_does_not_exist(mixed):
-    with pytest.raises(UserError, match="from 0 to 1, got 2"):
-        select(mixed, 2, 8)
+    for ask in (lambda: select(mixed, 2, 8), lambda: groups(mixed, 2)):
+        with pytest.raises(UserError, match="from 0 to 1, got 2"):
+            ask()

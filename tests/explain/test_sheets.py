@@ -1,17 +1,9 @@
-import io
-
 import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
-from PIL import Image
 
-from cellml.explain import sheets
-
-
-def rendered(figure):
-    buffer = io.BytesIO()
-    figure.savefig(buffer)
-    return np.asarray(Image.open(buffer).convert("RGB")).astype(int)
+from cellml.explain import selection, sheets
+from tests.explain.helpers import clipped, overlapping, rendered, texts
 
 
 def sheet(n=3, true=("pos", "neg", ""), explained="pos", **changes):
@@ -26,10 +18,6 @@ def sheet(n=3, true=("pos", "neg", ""), explained="pos", **changes):
         "ids": [f"slide/{k}.png" for k in range(n)],
     }
     return sheets.contact_sheet(**{**values, **changes})
-
-
-def texts(figure):
-    return [text.get_text() for text in figure.axes[0].texts]
 
 
 def near(pixels, color):
@@ -85,6 +73,54 @@ def test_names_of_any_kind_are_drawn_as_they_stand():
     assert "$x$" in texts(figure)
 
 
+def test_groups_stand_under_headings_in_order():
+    names = [*selection.GROUPS[:4]] * 3 + [selection.FALSE_POSITIVE] * 3
+    figure = sheet(15, true=("pos",), groups=names, ids=[str(k) for k in range(15)])
+    height = {text.get_text(): text.get_position()[1] for text in figure.axes[0].texts}
+    tops = [height[sheets.HEADINGS[group][0]] for group in selection.GROUPS[:4]]
+    assert tops == sorted(tops)
+    assert sheets.HEADINGS[selection.UNKNOWN][0] not in height
+    assert "missed: taken for another class (3 shown)" in height
+    for k, group in enumerate(names):
+        above = [top for top in tops if top < height[str(k)]]
+        assert above[-1] == height[sheets.HEADINGS[group][0]]
+    assert rendered(figure).shape == (62 + 4 * 30 + 162 * 5 + 58, 900, 3)
+
+
+def test_headings_take_the_colours_of_their_groups():
+    pixels = rendered(sheet(4, true=("pos",), groups=selection.GROUPS[:4]))
+    for k, group in enumerate(selection.GROUPS[:4]):
+        band = pixels[62 + k * 192 : 62 + k * 192 + 26]
+        assert near(band, sheets.HEADINGS[group][2]).sum() > 100
+
+
+def test_when_there_are_too_many_every_group_gives_some():
+    names = [group for group in selection.GROUPS[:4] for _ in range(10)]
+    ids = [f"{k}" for k in range(40)]
+    said = texts(sheet(40, true=("pos",), groups=names, ids=ids, most=8))
+    assert [i for i in ids if i in said] == ["0", "1", "10", "11", "20", "21", "30", "31"]
+
+
+def test_images_of_unknown_class_have_a_heading():
+    said = texts(sheet(2, true=("",), groups=[selection.UNKNOWN] * 2))
+    assert "true class unknown (2 shown)" in said
+    assert "true class unknown" in said
+
+
+@pytest.mark.parametrize("name", ["G2", "Atypical mitotic figure", "W" * 80, "$a_1$ & <b>"])
+def test_no_text_is_cut_off_or_runs_into_another(name):
+    figure = sheet(9, true=(name, "i" * 70, ""), explained=name, predicted=[name, "W" * 50, name] * 3, title=name)
+    grouped = sheet(9, true=(name, "W" * 70), explained=name, groups=[*selection.GROUPS[:3]] * 3, ids=["W/" * 60] * 9)
+    for drawn in (figure, grouped):
+        assert not clipped(drawn)
+        assert not overlapping(drawn)
+
+
+def test_a_name_gets_the_room_that_the_other_leaves():
+    said = texts(sheet(1, true=("Atypical mitosis",), predicted=["S"]))
+    assert "wrong: Atypical mitosis, said S" in said
+
+
 def test_legend_runs_from_red_to_green():
     pixels = rendered(sheet())
     row = pixels[-58 + 14]
@@ -104,5 +140,9 @@ def test_strip_is_a_row_of_overlays():
 def test_lengths_must_agree():
     with pytest.raises(ValueError, match="got 2 images"):
         sheet(2, ids=["one"])
+    with pytest.raises(ValueError, match="got 2 images"):
+        sheet(2, groups=["borderline"])
+    with pytest.raises(ValueError, match="got \\['worse'\\]"):
+        sheet(2, groups=["borderline", "worse"])
     with pytest.raises(ValueError, match="got 0 images"):
         sheets.strip([], np.zeros((0, 4, 4), np.float32))

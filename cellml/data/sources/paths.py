@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from cellml.data import images
 from cellml.data.problems import Problem
 from cellml.data.sources import columns
 from cellml.errors import UserError
@@ -15,12 +16,36 @@ from cellml.errors import UserError
 def files(
     frame: pd.DataFrame, names: npt.NDArray[np.object_], template: str | None, root: Path, where: str
 ) -> npt.NDArray[np.object_]:
-    """File of each row by data.file, relative to the data folder; unchecked where the class name is "" (left out)."""
+    """File of each row by data.file, relative to the data folder; unchecked where the class name is "" (left out).
+
+    A `*` in the template stands for one folder's name, whichever has the file.
+    """
     filled = columns.fill(template or "file", frame, {"class": pd.Series(names)}, where, "data.file")
-    result = filled.to_numpy(dtype=object, copy=True)
     keep = names != ""
+    if "*" in (template or ""):
+        filled[keep] = _found(filled[keep], template or "", root, where)
+    result = filled.to_numpy(dtype=object, copy=True)
     result[keep] = inside(filled[keep], root, where)
     return result
+
+
+def _found(patterns: pd.Series, template: str, root: Path, where: str) -> list[str]:
+    """The one file that each path with a `*` in a folder's place means; the path itself where there is none."""
+    folders = template.split("/")[:-1]
+    if folders.count("*") != 1 or template.count("*") != 1:
+        raise UserError(f"Expected data.file with one * in the place of one whole folder, got {template!r}")
+    place = folders.index("*")
+    below: dict[str, list[str]] = {}
+    for file in images.files_below(root):
+        parts = file.split("/")
+        below.setdefault("/".join([*parts[:place], "*", *parts[place + 1 :]]), []).append(file)
+    several = next((pattern for pattern in patterns if len(below.get(pattern, [])) > 1), None)
+    if several is not None:
+        raise UserError(
+            f"Expected one file for each row of {where}, {several} is {' and '.join(below[several][:2])}; name the "
+            "folder in data.file"
+        )
+    return [below.get(pattern, [pattern])[0] for pattern in patterns]
 
 
 def inside(files: pd.Series, root: Path, where: str) -> npt.NDArray[np.object_]:

@@ -219,3 +219,24 @@ def test_which_table_is_meant(cells, read):
     cells("", "empty.csv")
     with pytest.raises(UserError, match=r"empty.csv cannot be read"):
         read("table", table="empty.csv")
+
+
+def test_a_star_stands_for_the_folder_that_has_the_file(cells, read, tmp_path):
+    cells("uid,label\n1,x\n2,y\n3,x\n")
+    for folder, name in (("left", "1"), ("right", "2")):
+        (tmp_path / "img" / folder).mkdir(parents=True)
+        (tmp_path / "img" / folder / f"{name}.png").write_bytes(b"")
+    rows = read("table", file="img/*/{uid}.png")
+    assert rows.table["file"].tolist() == ["img/left/1.png", "img/right/2.png", "img/*/3.png"]
+
+
+def test_a_star_that_means_two_files_or_no_folder_is_refused(cells, read, tmp_path):
+    cells("uid,label\n1,x\n2,y\n")
+    for folder in ("left", "right"):
+        (tmp_path / "img" / folder).mkdir(parents=True)
+        (tmp_path / "img" / folder / "1.png").write_bytes(b"")
+    with pytest.raises(UserError, match=r"img/\*/1.png is img/left/1.png and img/right/1.png"):
+        read("table", file="img/*/{uid}.png")
+    for template in ("img/{uid}*.png", "*/*/{uid}.png", "im*/{uid}.png"):
+        with pytest.raises(UserError, match=r"one \* in the place of one whole folder"):
+            read("table", file=template)
