@@ -22,7 +22,7 @@ def gradcam(
     *,
     layer: str | None = None,
     grid: int = 7,
-    score: Score = "logit",
+    score: Score = "log_odds",
     batch_size: int = 32,
 ) -> Attribution:
     """Grad-CAM: deep activations weighted by their mean gradient; convolutional and most token networks.
@@ -38,7 +38,8 @@ def gradcam(
         layer: dotted name of the backbone's module to read; None for the deepest that can serve.
         grid: the fewest positions a side wanted of that module's map; 7 is the last stage's of a ResNet at 224 pixels,
             and an earlier stage's of smaller images, whose last stage would be too coarse to point at anything.
-        score: what the gradient is taken of.
+        score: what the gradient is taken of; the paper's is "logit". The log-odds move the probability that is
+            reported, a logit alone may move without it.
         batch_size: images a pass.
 
     Returns:
@@ -62,7 +63,7 @@ def gradcam_pp(
     *,
     layer: str | None = None,
     grid: int = 7,
-    score: Score = "logit",
+    score: Score = "log_odds",
     batch_size: int = 32,
 ) -> Attribution:
     """Grad-CAM++: as Grad-CAM, with weights that find several regions of one class; the same networks.

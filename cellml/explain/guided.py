@@ -21,7 +21,7 @@ def guided_backprop(
     prepared: torch.Tensor,
     classes: torch.Tensor,
     *,
-    score: Score = "logit",
+    score: Score = "log_odds",
     batch_size: int = 32,
 ) -> Attribution:
     """Guided backpropagation: the gradient with only what speaks for the class let through each ReLU.
@@ -53,7 +53,7 @@ def guided_gradcam(
     *,
     layer: str | None = None,
     grid: int = 7,
-    score: Score = "logit",
+    score: Score = "log_odds",
     batch_size: int = 32,
 ) -> Attribution:
     """Guided Grad-CAM: guided backpropagation where Grad-CAM finds the class; networks of ReLUs.

@@ -71,13 +71,16 @@ def build(
     """
     if pretrained:
         _check_download(name)
-    given = {"in_chans": channels, "num_classes": num_classes, "drop_rate": dropout, **options}
-    try:
-        return timm.create_model(name, pretrained=pretrained, **{"img_size": size, **given})
-    except TypeError as error:
-        if "img_size" not in str(error) or "img_size" in options:
-            raise
-    return timm.create_model(name, pretrained=pretrained, **given)
+    given = {"img_size": size, "in_chans": channels, "num_classes": num_classes, "drop_rate": dropout, **options}
+    while True:
+        try:
+            return timm.create_model(name, pretrained=pretrained, **given)
+        except TypeError as error:
+            spare = ["img_size"] if dropout else ["img_size", "drop_rate"]  # what some families do not know
+            refused = [key for key in spare if key in given and key not in options and key in str(error)]
+            if not refused:
+                raise
+            del given[refused[0]]
 
 
 def normalisation(name: str) -> tuple[tuple[float, ...], tuple[float, ...]] | None:

@@ -27,7 +27,7 @@ def test_equals_the_class_activation_map_whatever_the_layout(layout, features):
     if layout == "NHWC":
         net.output_fmt = "NHWC"
     images, classes = noise(4, 16) / 255, torch.tensor([0, 1, 2, 1])
-    result = explain("gradcam", wrapped(net), images, classes, layer="body")
+    result = explain("gradcam", wrapped(net), images, classes, layer="body", score="logit")
     assert (result.method, result.layer) == ("gradcam", "body")
     np.testing.assert_allclose(result.maps, closed_form(net, images, classes), rtol=1e-4, atol=1e-6)
     assert result.maps.min() < 0 < result.maps.max()
@@ -37,7 +37,7 @@ def test_equals_the_class_activation_map_whatever_the_layout(layout, features):
 def test_rectangular_images(layout):
     net = Pooled(layout)
     images = noise(2, 16, width=32) / 255
-    result = explain("gradcam", wrapped(net), images, [0, 1], layer="body")
+    result = explain("gradcam", wrapped(net), images, [0, 1], layer="body", score="logit")
     np.testing.assert_allclose(result.maps, closed_form(net, images, torch.tensor([0, 1])), rtol=1e-4, atol=1e-6)
 
 
@@ -45,7 +45,9 @@ def test_an_operation_in_place_after_the_target_changes_nothing_but_the_scale():
     plain, changed = Pooled("NCHW"), Pooled("NCHW", in_place=True)
     changed.load_state_dict(plain.state_dict())
     images = noise(2, 16) / 255
-    first, second = (explain("gradcam", wrapped(net), images, [0, 1], layer="body") for net in (plain, changed))
+    first, second = (
+        explain("gradcam", wrapped(net), images, [0, 1], layer="body", score="logit") for net in (plain, changed)
+    )
     np.testing.assert_allclose(second.maps, 3 * first.maps, rtol=1e-4, atol=1e-6)
 
 
@@ -55,7 +57,7 @@ def test_agrees_with_captum_where_captum_is_right():
     peer = captum.attr.LayerGradCam(classifier.logits, classifier.net.layer3)
     cam = peer.attribute(images, target=classes, relu_attributions=False).detach()
     wanted = F.interpolate(cam, size=(64, 64), mode="bilinear", align_corners=False)[:, 0].numpy()
-    result = explain("gradcam", classifier, images, classes, layer="layer3")
+    result = explain("gradcam", classifier, images, classes, layer="layer3", score="logit")
     np.testing.assert_allclose(result.maps, wanted, rtol=1e-3, atol=1e-4 * np.abs(wanted).max())
 
 
@@ -63,7 +65,7 @@ def test_a_temperature_divides_the_maps():
     images = noise()
     cold, warm = built("test_resnet"), built("test_resnet", temperature=2.0)
     warm.load_state_dict(cold.state_dict())
-    first, second = (explain("gradcam", c, images, [0, 1]) for c in (cold, warm))
+    first, second = (explain("gradcam", c, images, [0, 1], score="logit") for c in (cold, warm))
     np.testing.assert_allclose(first.maps, 2 * second.maps, rtol=1e-4)
 
 
@@ -116,7 +118,7 @@ def test_plus_plus_follows_its_formula(layout, signed, monkeypatch):
     if signed:  # activations below zero as after GELU: the denominator may change its sign
         monkeypatch.setattr(net, "activations", lambda x: F.gelu(net.conv(x)))
     images, classes = noise(3, 16) / 255, torch.tensor([0, 1, 2])
-    got = explain("gradcam_pp", wrapped(net), images, classes, layer="body")
+    got = explain("gradcam_pp", wrapped(net), images, classes, layer="body", score="logit")
     with torch.no_grad():
         activations = net.activations(images).double().numpy()
     head = net.fc.weight.detach().double().numpy()

@@ -36,7 +36,7 @@ def by_hand(net, x, wanted):
 def test_a_small_network_by_hand(in_place):
     net = Small(in_place)
     images = noise(4, 2) / 255
-    got = explain("guided_backprop", wrapped(net, size=2), images, [0, 1, 2, 0])
+    got = explain("guided_backprop", wrapped(net, size=2), images, [0, 1, 2, 0], score="logit")
     for image, wanted, channels in zip(images, [0, 1, 2, 0], got.channels, strict=True):
         expected = by_hand(net, image.double().numpy().ravel(), wanted).reshape(3, 2, 2)
         np.testing.assert_allclose(channels, expected, atol=1e-6)
