@@ -1,4 +1,5 @@
 import dataclasses
+import io
 import re
 
 import numpy as np
@@ -128,3 +129,16 @@ def test_significance(p, shown):
 
 def test_no_negative_zero():
     assert formats.number(-0.0001) == "0.000"
+
+
+def test_short_tables_show_the_first_methods_main_scores_and_the_terminal_none(models, test_rows, train_counts):
+    scores = {"gradcam_deletion": 0.125, "gradcam_insertion": 0.75, "gradcam_background": 0.5, "lime_deletion": 0.375}
+    built = table.build(models, test_rows, train_counts, SETTINGS, {models[0].name: scores})
+    markdown = formats.to_markdown(built)
+    assert "gradcam deletion | gradcam insertion" in markdown
+    assert "0.125 | 0.750" in markdown
+    assert "background" not in markdown
+    assert "lime" not in markdown
+    console = Console(width=200, record=True, file=io.StringIO())
+    console.print(formats.render(built))
+    assert "gradcam" not in console.export_text()

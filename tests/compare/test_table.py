@@ -196,3 +196,14 @@ def test_order_does_not_depend_on_how_entries_came(models, test_rows, train_coun
     one = table.build(models, test_rows, train_counts, SETTINGS)
     other = table.build(models[::-1], test_rows, train_counts, SETTINGS)
     assert one.equals(other)
+
+
+def test_scores_of_heatmaps_stand_last_and_only_where_there_are_any(models, test_rows, train_counts):
+    scores = {models[1].name: {"gradcam_deletion": 0.25, "gradcam_insertion": 0.75}}
+    built = table.build(models, test_rows, train_counts, SETTINGS, scores)
+    assert list(built.columns[-2:]) == ["gradcam_deletion", "gradcam_insertion"]
+    assert built.attrs["explained"] == ["gradcam_deletion", "gradcam_insertion"]
+    shown = built[built["model"] + " v" + built["version"] == models[1].name]
+    assert shown[["gradcam_deletion", "gradcam_insertion"]].to_numpy().tolist() == [[0.25, 0.75]]
+    assert built["gradcam_deletion"].notna().sum() == 1
+    assert table.build(models, test_rows, train_counts, SETTINGS).attrs["explained"] == []
