@@ -85,6 +85,8 @@ def run(
     notes = [_note(member, *digests) for member in members]
     for entry, score, weight, note in zip(chosen, scores, weights, notes, strict=True):
         say(f"{entry.uri}: validation {monitor} {score:.4f}, weight {weight:.3f}{f'; {note}' if note else ''}")
+    if (weights > 0).sum() == 1:
+        say(f"note: {rule} takes one model alone; on the validation rows no second one makes it better")
     table = pd.DataFrame(
         {
             "model": [entry.uri for entry in chosen],

@@ -114,9 +114,9 @@ def figure(shares: pd.DataFrame) -> Figure:
     wrong = shares["true"] - shares["predicted"]
     rmse = np.sqrt((wrong**2).sum() / shares["group"].nunique())
     axes.set(xlim=(-0.04, 1.04), ylim=(-0.04, 1.04), aspect="equal", xlabel="True share", ylabel="Mean probability")
-    axes.set_title(f"Composition of {shares['group'].nunique()} groups: RMSE {rmse:.3f}")
+    axes.set_title(f"Composition of {shares['group'].nunique()} populations: RMSE {rmse:.3f}")
     style.grid(axes)
-    title = "Mean absolute error"
+    title = "Mean absolute error over the populations, by class"
     drawn.legend(loc="outside lower center", title=title, ncols=1 if len(classes) < 3 else 2, alignment="left")
     return drawn
 
