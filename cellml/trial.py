@@ -133,7 +133,7 @@ def run(
     with tracked.artifacts() as folder:
         models.save(outcome.classifier, folder / "weights")
         (folder / "config.yaml").write_text(experiment.yaml(), encoding="utf-8")
-    log_predictions(dataset, tracked, predictions)
+    log_predictions(dataset, tracked, predictions, after=experiment.train.epochs)
     shown = "test" if "test" in predictions else outcome.judged
     if experiment.explain.count:
         rows = _rows(manifest, predictions[shown])
@@ -262,8 +262,18 @@ def log_fits(tracked: Run, fits: Sequence[training.Fit]) -> None:
         Console(stderr=True, soft_wrap=True).print(f"note: {note}", markup=False, highlight=False)
 
 
-def log_predictions(dataset: Dataset, tracked: Run, predictions: dict[str, Predictions]) -> None:
-    """Log predictions by split: the Parquet file, every metric beside the majority baseline's, the figures."""
+def log_predictions(
+    dataset: Dataset, tracked: Run, predictions: dict[str, Predictions], *, after: int | None = None
+) -> None:
+    """Log predictions by split: the Parquet file, every metric beside the majority baseline's, the figures.
+
+    Args:
+        dataset: the images.
+        tracked: the run that receives it.
+        predictions: by split.
+        after: epochs that have been logged under the same keys. MLflow shows the value of the highest step as a run's,
+            which is to be that of the model that is kept, not of the last epoch.
+    """
     manifest = dataset.manifest
     record: dict[str, float] = {}
     with tracked.artifacts() as folder:
@@ -280,7 +290,7 @@ def log_predictions(dataset: Dataset, tracked: Run, predictions: dict[str, Predi
                 figure.savefig(path)
                 if name in COMPARED:
                     tracked.image(path, f"{split}_{name}")
-    tracked.metrics(_keyed(record))
+    tracked.metrics(_keyed(record), step=None if after is None else after + 1)
 
 
 def _log_composition(dataset: Dataset, folder: Path, split: str, predictions: dict[str, Predictions]) -> None:
