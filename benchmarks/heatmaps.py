@@ -69,7 +69,9 @@ def measure(name: str, size: int, layer: str | None, count: int, batch_size: int
     assert isinstance(target, hooks.Target)
     package = _package(classifier, target)
     ways: dict[str, Callable[[], Any]] = {
-        "ours": lambda: base.explain("gradcam", classifier, images, classes, layer=layer, batch_size=batch_size),
+        "ours": lambda: base.explain(
+            "gradcam", classifier, images, classes, score="logit", layer=layer, batch_size=batch_size
+        ),
         "bare": lambda: [_bare(classifier, some, wanted) for some, wanted in batches],
         "package": lambda: np.concatenate([package(some, _targets(wanted)) for some, wanted in batches]),
     }
