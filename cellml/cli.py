@@ -148,7 +148,8 @@ def explain(context: click.Context, model: str, experiment: str, data: str, meth
     """Heatmaps of a registered model on the test images."""
     from cellml import commands
 
-    values = {"explain.methods": [m.strip() for m in methods.split(",") if m.strip()] or "", "explain.count": count}
+    named = [m.strip() for m in methods.split(",") if m.strip()]
+    values = {"explain.methods": named if methods else "", "explain.count": count}
     loaded = _experiment(context, experiment or commands.experiment_of(model), data, values)
     commands.explain(model, loaded)
 
@@ -184,10 +185,13 @@ def list_(what: str) -> None:
         raise UserError(f"Expected one of {', '.join(LISTS)}, got {what!r}: {near(what, LISTS)}")
     path, _, name = LISTS[what].partition(":")
     module = importlib.import_module(path)
-    members = (getattr(module, name) if name else module).describe()
+    known = getattr(module, name) if name else module
+    members = known.describe()
     width = max(len(name) for name, _ in members)
     for name, summary in members:
-        click.echo(f"{name:<{width}}  {summary}".rstrip())
+        options = known.option_names(name) if hasattr(known, "option_names") else []
+        taken = f" [options: {', '.join(options)}]" if options else ""
+        click.echo(f"{name:<{width}}  {summary}{taken}".rstrip())
 
 
 def _experiment(context: click.Context, source: Any, data: str, budget: dict[str, Any] | None = None) -> Any:

@@ -24,7 +24,8 @@ from cellml.data.cache import folder as cache_folder
 from cellml.data.manifest import Manifest
 from cellml.data.prepare import Dataset, prepare
 from cellml.errors import UserError
-from cellml.evaluation import combine, metrics
+from cellml.evaluation import combine, intervals, metrics
+from cellml.explain import base
 from cellml.models import ensemble as models
 from cellml.sweep import driver, register, space
 from cellml.sweep import study as studies
@@ -86,6 +87,8 @@ def _train(experiment: Experiment, tracked: Run) -> None:
     elif "test" in outcome.singles:
         found = cross_validation.log_test(outcome.singles["test"], outcome.best, outcome.predictions["test"], tracked)
         _table("test rows: the folds' networks, and what their ensemble gains over the best of them", found)
+        if caution := intervals.caution(outcome.predictions["test"].groups):
+            _say(f"warning: {caution}")
     uri = register.log_model(experiment, dataset, classifier, judged, tracked)
     name = names.model_name(experiment.name, experiment.model.backbone)
     tags = {
@@ -129,7 +132,11 @@ def explain(model: str, experiment: Experiment) -> None:
         UserError: no such model, one without `weights/`, other images than it was trained on, or no method that works.
     """
     with runs.parent("explain", experiment, tags={"cellml.model": model}) as tracked:
+        if not experiment.explain.methods:
+            raise UserError("Expected methods to explain by, got none; name some of `cellml list explainers`")
         classifier = models.load(registry.weights_folder(model))
+        base.check_finite(classifier)
+        _check_channels(model, experiment)
         dataset = _prepared(experiment, tracked, contact_sheets=False)
         rows = dataset.manifest.split("test")
         rows = rows if len(rows) else dataset.manifest.split("val")
@@ -149,6 +156,15 @@ def explain(model: str, experiment: Experiment) -> None:
             raise UserError(f"Expected heatmaps of {model}, every method failed: see above; choose other methods")
         _say(f"explain.html, and sheets and raw maps in heatmaps/: {tracked.artifact_uri}")
         _farewell(tracked)
+
+
+def _check_channels(model: str, experiment: Experiment) -> None:
+    """Refuse to explain a model on other channels than it was trained on, or in another order."""
+    trained = experiment_of(model).data.channels
+    if trained is not None and experiment.data.channels != trained:
+        raise UserError(
+            f"Expected data.channels {trained} as {model} was trained on, got {experiment.data.channels}; leave it out"
+        )
 
 
 def predict(model: str, images: str, out: str) -> None:
@@ -190,6 +206,9 @@ def _prepared(experiment: Experiment, tracked: Run, *, sweep: bool = False, cont
         trials.check(experiment, space.backbones(experiment), space.strategies(experiment))
     else:
         trials.check(experiment)
+    for uri in (experiment.model.weights, experiment.sampling.embeddings):
+        if uri.startswith("models:/"):
+            registry.resolve(uri)
     dataset = _dataset(experiment, tracked, contact_sheets)
     trials.check_classes(experiment, dataset.manifest.classes)
     return dataset
@@ -243,6 +262,8 @@ def _compare(experiment: Experiment, dataset: Dataset, parent: Run) -> None:
     short = formats.to_markdown(ranked, limit=formats.DESCRIPTION_LIMIT)
     registry.describe_models({entry.name for entry in entries}, short)
     console.print(formats.render(ranked))
+    if caution := intervals.caution(test.groups):
+        _say(f"warning: {caution}")
     _say(f"benchmark: table.csv, table.md, table.tex and report.html in {parent.artifact_uri}/benchmark")
 
 

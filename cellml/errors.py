@@ -23,7 +23,7 @@ def near(name: object, known: Iterable[str]) -> str:
     """
     known = sorted(map(str, known))
     beginning = [k for k in known if len(str(name)) > 2 and k.startswith(str(name))]
-    close = beginning[:3] or difflib.get_close_matches(str(name), known, n=3, cutoff=0.6)
+    close = sorted(beginning, key=len)[:3] or difflib.get_close_matches(str(name), known, n=3, cutoff=0.6)
     if close:
         return "did you mean " + " or ".join(repr(c) for c in close) + "?"
     shown = ", ".join(known[:20]) + (", ..." if len(known) > 20 else "")

@@ -24,6 +24,7 @@ from cellml.evaluation.predictions import Predictions
 from cellml.models import backbones as networks
 from cellml.models import classifier as classifiers
 from cellml.models import ensemble as models
+from cellml.models import weights
 from cellml.models.classifier import Classifier
 from cellml.models.ensemble import Ensemble
 from cellml.sampling import strategies as sampling
@@ -72,6 +73,8 @@ def check(experiment: Experiment, backbones: Sequence[str] = (), strategies: Seq
     Raises:
         UserError: an unknown backbone, strategy, loss, explainer, or option of one, with near names.
     """
+    if experiment.model.weights not in ("none", "pretrained") and not experiment.model.weights.startswith("models:/"):
+        weights.find(experiment.model.weights)
     for backbone in backbones or [experiment.model.backbone]:
         networks.check(backbone, experiment.model.options)
     chosen, own = list(strategies) or [experiment.sampling.strategy], experiment.sampling
@@ -190,6 +193,8 @@ def _cross_validate(
         values.append(metrics.compute(fitted.validation))
         record = {f"fold/{name}": value for name, value in values[-1].items()}
         tracked.metrics(_keyed(record) | {"fold/fit_seconds": fitted.seconds}, step=number)
+        if progress:
+            Console(stderr=True).print(f"fold {number}: {monitor} {values[-1][monitor]:.4f}", highlight=False)
         if on_step is not None:
             on_step(number, values[-1][monitor])
 

@@ -32,13 +32,14 @@ class Dataset:
     """What everything after reading data works on.
 
     `manifest` has a split for each row, and only rows whose pixels could be decoded; `row` points into `pixels`, files
-    are relative to `root`.
+    are relative to `root`; `channels` are those kept of each file, None for all.
     """
 
     manifest: Manifest
     pixels: PixelCache
     report: Report
     root: Path = Path()
+    channels: tuple[int, ...] | None = None
 
 
 def prepare(experiment: Experiment, cache_dir: Path | None = None, progress: bool = False) -> Dataset:
@@ -69,7 +70,8 @@ def prepare(experiment: Experiment, cache_dir: Path | None = None, progress: boo
     manifest = Manifest(table, rows.classes)
     found = _checked(manifest, decoded.pixels, progress)
     everything = [*rows.problems, *decoded.problems, *problems, *found.problems]
-    return Dataset(manifest, decoded.pixels, replace(found, problems=everything), rows.root)
+    kept = None if data.channels is None else tuple(data.channels)
+    return Dataset(manifest, decoded.pixels, replace(found, problems=everything), rows.root, kept)
 
 
 def assign(table: pd.DataFrame, split: Split) -> tuple[npt.NDArray[np.object_], list[Problem]]:

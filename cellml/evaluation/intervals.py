@@ -23,6 +23,17 @@ Array = npt.NDArray[np.float64]
 _CELLS = 2**19  # multiplicities held at once: 4 MiB
 
 
+FEW = 5  # groups, below which intervals say next to nothing
+
+
+def caution(groups: npt.ArrayLike) -> str | None:
+    """One line where (N,) rows come from so few groups that their intervals and p say little; None otherwise."""
+    count = len(set(np.asarray(groups, dtype=object)))
+    if count >= FEW:
+        return None
+    return f"the test rows come from {count} group{'' if count == 1 else 's'}: intervals and p say next to nothing"
+
+
 @dataclass(frozen=True)
 class Interval:
     """A 95 % percentile interval and the (R,) resampled scores it was read from, NaN where undefined."""

@@ -6,6 +6,7 @@ from scipy import optimize
 
 Array = npt.NDArray[np.float64]
 STEPS = 2000  # of expectation maximisation, at most
+CONDITION = 20.0  # beyond this, an error of one in a hundred in the counts becomes one of a fifth in the shares
 CLOSE = 1e-9  # shares that move by less have converged
 
 
@@ -22,13 +23,17 @@ def adjusted_count(shares: npt.ArrayLike, counts: npt.ArrayLike) -> Array:
         counts: (K, K) confusion matrix of validation rows, rows are true classes.
 
     Returns:
-        (K,) summing to 1; NaN where a class has no validation rows.
+        (K,) summing to 1; NaN where a class has no validation rows, or where the classifier hardly tells classes apart
+        (condition number of M above `CONDITION`).
     """
     matrix, q = np.asarray(counts, dtype=np.float64), np.asarray(shares, dtype=np.float64)
     support = matrix.sum(1)
     if not (support > 0).all():
         return np.full(len(q), np.nan)
-    apart = (matrix / support[:, None]).T - q[:, None]
+    rates = (matrix / support[:, None]).T
+    if np.linalg.cond(rates) > CONDITION:
+        return np.full(len(q), np.nan)
+    apart = rates - q[:, None]
     found, _ = optimize.nnls(np.vstack([apart, np.ones(len(q))]), np.append(np.zeros(len(q)), 1.0))
     return found / found.sum()
 

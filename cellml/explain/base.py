@@ -83,13 +83,29 @@ def explain(
     with torch.inference_mode(False), undisturbed(classifier):
         wanted = _checked_classes(classifier, prepared, classes)
         images = prepared.detach().clone() if prepared.is_inference() else prepared.detach()
-        result = method(classifier, images.to(device, torch.float32), wanted.to(device), **options)
+        check_finite(classifier)
+        try:
+            result = method(classifier, images.to(device, torch.float32), wanted.to(device), **options)
+        except TypeError as error:
+            if not options:
+                raise
+            raise UserError(f"Expected options that {name} can work with, got {options}: {error}") from error
     if not np.isfinite(result.maps).all():
         raise UserError(
             f"Expected finite heatmaps from {result.method}, got NaN or infinity; "
             "check that the model's training loss stayed finite"
         )
     return result
+
+
+def check_finite(network: torch.nn.Module) -> None:
+    """Refuse a network whose training went astray.
+
+    Raises:
+        UserError: NaN or infinity among its parameters.
+    """
+    if not all(bool(torch.isfinite(parameter).all()) for parameter in network.parameters()):
+        raise UserError("Expected a model with finite weights, got NaN or infinity among them; train it anew")
 
 
 def scores(classifier: Classifier, prepared: torch.Tensor, classes: torch.Tensor, score: Score) -> torch.Tensor:

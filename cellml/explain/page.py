@@ -28,6 +28,8 @@ HEADS = {
     "background": "on background",
     "sensitivity": "sensitivity",
     "randomisation": "randomisation",
+    "convergence": "numerical error",
+    "fit_r2": "fit (R2)",
 }
 
 
@@ -155,7 +157,9 @@ def _card(one: Shown) -> dict[str, Any]:
 
 
 def _column(key: str) -> dict[str, str]:
-    better = "" if key not in HEADS else "higher is better" if key in HIGHER_IS_BETTER else "lower is better"
+    better = (
+        "" if key not in HEADS else "higher is better" if key in HIGHER_IS_BETTER | {"fit_r2"} else "lower is better"
+    )
     return {"head": HEADS.get(key, key.replace("_", " ")), "better": better}
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from rich.console import Console
 
 from cellml.config import Explain
 from cellml.data.manifest import Manifest
@@ -80,6 +81,7 @@ def log(
     Returns:
         What was made, by method; those that failed are missing.
     """
+    note = say or _print
     subject = Subject(model, dataset)
     chosen = [
         pictures.choose(subject, manifest, predictions, k, settings.count) for k in range(len(predictions.classes))
@@ -90,6 +92,8 @@ def log(
     sample = None
     if len(picked):
         sample = Sample(subject, subject.see(manifest.where(picked)), predictions.predicted[picked])
+        if sample.note:
+            note(f"warning: {sample.note}")
     done: dict[str, Done] = {}
     for method in dict.fromkeys(settings.methods):
         start = time.perf_counter()
@@ -99,8 +103,7 @@ def log(
         except Exception as error:
             reason = " ".join(str(error).split())[:400] or type(error).__name__
             tracked.tags({f"cellml.heatmaps.{method}": f"failed: {reason}"})
-            if say:
-                say(f"{method} failed: {reason}")
+            note(f"{method} failed: {reason}")
             continue
         _note(method, done[method], tracked, time.perf_counter() - start, say)
     if done:
@@ -126,12 +129,12 @@ def _one(
         for some in chosen:
             attribution = found[some.index]
             path = target / f"{names.slug(some.name)}.png"
-            pictures.contact_sheet(some, attribution).savefig(path)
+            pictures.contact_sheet(some, method, attribution).savefig(path)
             tracked.image(path, f"{method} {some.index} {some.name}")
-            pictures.write_further(subject.spec, some, attribution, target, options)
+            pictures.write_further(subject, some, method, attribution, target, options)
         if measured and sample:
             said = measured.attribution
-            title = " · ".join(filter(None, [said.method, said.layer, f"{len(sample.classes)} images"]))
+            title = f"{pictures.title(method, said)} · {len(sample.classes)} images"
             arguments = (said.maps, said.classes, sample.classes, subject.spec.classes)
             means.sheet(sample.seen.images, *arguments, title=title).savefig(target.parent / f"{method}_means.png")
         if chosen:
@@ -141,6 +144,10 @@ def _one(
                 target.parent / f"{method}.npz", ids, _joined(kept, channels=pictures.by_channel(subject.spec))
             )
     return Done(found, measured)
+
+
+def _print(line: str) -> None:
+    Console(stderr=True, soft_wrap=True).print(f"note: {line}", markup=False, highlight=False)
 
 
 def _note(method: str, done: Done, tracked: Run, seconds: float, say: Say | None) -> None:
@@ -179,8 +186,8 @@ def _together(
             for some in chosen:
                 sheet = pictures.side_by_side(_of(done, some), some)
                 sheet.savefig(folder / "heatmaps" / f"methods_{names.slug(some.name)}.png")
-        if model_name:
-            shown = [one for some in chosen for one in pictures.shown(_of(done, some), some)]
+        shown = [one for some in chosen for one in pictures.shown(_of(done, some), some)]
+        if model_name and shown:
             found = {method: next(iter(one.maps.values())) for method, one in done.items() if one.maps}
             page.write(
                 folder / "explain.html",
@@ -189,7 +196,7 @@ def _together(
                 description=f"{len(shown)} images" + (f", scored on {len(sample.classes)}" if sample else ""),
                 faithfulness={method: one.summary() for method, one in measured.items()},
                 fallbacks={method: one.fallback for method, one in found.items() if one.fallback},
-                warnings=[line for method, one in measured.items() for line in one.warnings(method)],
+                warnings=[line for name, one in measured.items() if name in done for line in one.warnings(name)],
             )
 
 

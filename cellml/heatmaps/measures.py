@@ -21,7 +21,8 @@ THOROUGH = 8  # images of the sample for the figures that explain an image sever
 class Measured:
     """One method on the sample: its maps of the predicted classes and what they are worth.
 
-    `figures` is None where maps cannot be scored (an ensemble whose members see different parts of an image).
+    `figures` is None where maps cannot be scored (an ensemble whose members see different parts of an image) or are not
+    the method's own (another one stood in).
     """
 
     attribution: Attribution
@@ -34,7 +35,8 @@ class Measured:
         if np.isfinite(self.randomisation):
             values["randomisation"] = self.randomisation
         if self.attribution.convergence is not None:
-            values["convergence"] = float(np.median(self.attribution.convergence))
+            name = "fit_r2" if self.attribution.method == "lime" else "convergence"
+            values[name] = float(np.median(self.attribution.convergence))
         return values
 
     def warnings(self, method: str) -> list[str]:
@@ -64,6 +66,7 @@ class Sample:
         self.network = subject.network
         self.masks = subject.masks(seen.manifest)
         self.single = self.network is subject.model
+        self.note = _masked(seen, self.masks)
 
     def measure(self, method: str, options: Mapping[str, Any], thorough: bool) -> Measured:
         """Explain the sample by a method and score the maps.
@@ -75,10 +78,9 @@ class Sample:
                 `THOROUGH` of the images.
         """
         attribution = self.seen.explain(method, self.classes, **options)
-        if self.network is None:
+        if self.network is None or attribution.fallback:
             return Measured(attribution, None)
-        used = options if attribution.method == method else {}
-        network, prepared, name = self.network, self.seen.prepared, attribution.method
+        network, prepared = self.network, self.seen.prepared
         figures = faithfulness.measure(network, prepared, attribution, self.masks)
         if not (thorough and self.single):
             return Measured(attribution, figures)
@@ -86,12 +88,12 @@ class Sample:
         shown, classes = prepared[few], self.classes[few]
 
         def again(changed: torch.Tensor) -> Attribution:
-            return base.explain(name, network, changed, classes, **used)
+            return base.explain(method, network, changed, classes, **options)
 
         same = replace(attribution, maps=attribution.maps[few], classes=classes, convergence=None, channels=None)
         changes = np.full(len(prepared), np.nan)
         changes[few] = stability.sensitivity(same.maps, again, shown, network.spec)
-        likeness = randomise.likeness(same, name, network, shown, **used)
+        likeness = randomise.likeness(same, method, network, shown, **options)
         return Measured(attribution, replace(figures, sensitivity=changes), likeness)
 
     def baselines(self) -> dict[str, Measured]:
@@ -104,6 +106,17 @@ class Sample:
             name: Measured(one, faithfulness.measure(self.network, self.seen.prepared, one, self.masks))
             for name, one in made.items()
         }
+
+
+def _masked(seen: Seen, masks: npt.NDArray[np.bool_] | None) -> str | None:
+    """One line where the data name masks, and some images have none or an empty one."""
+    marked = 0 if masks is None else int(masks.any(axis=(1, 2)).sum())
+    if "mask" not in seen.manifest.table or marked == len(seen.manifest):
+        return None
+    return (
+        f"{marked} of {len(seen.manifest)} scored images have a mask that marks anything: pointing game and relevance "
+        "mass are of these alone, the background of the others is Otsu's; check data.mask"
+    )
 
 
 def rows(predictions: Predictions, count: int, seed: int = 0) -> npt.NDArray[np.int64]:

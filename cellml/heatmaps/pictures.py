@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from cellml.data.manifest import Manifest
 from cellml.evaluation.predictions import Predictions
 from cellml.explain import channels, methods_sheet, outlines, page, selection, sheets
-from cellml.explain.base import Attribution
+from cellml.explain.base import EXPLAINERS, Attribution
 from cellml.heatmaps import regions
 from cellml.heatmaps.subject import Seen, Subject
 from cellml.models.classifier import Spec
@@ -60,8 +60,15 @@ def choose(subject: Subject, manifest: Manifest, predictions: Predictions, index
     return Chosen(index, predictions.classes[index], predictions.where(rows), groups.tolist(), seen)  # type: ignore[arg-type]
 
 
-def contact_sheet(some: Chosen, attribution: Attribution) -> Figure:
-    """The images beside their maps."""
+def title(asked: str, attribution: Attribution) -> str:
+    """Whose maps these are, and what a reader must know of them."""
+    stands_in = f"in place of {asked}, which cannot serve this network" if attribution.fallback else ""
+    classless = "the same for every class" if EXPLAINERS.marked(attribution.method, "classless") else ""
+    return " · ".join(filter(None, [attribution.method, attribution.layer, stands_in, classless]))
+
+
+def contact_sheet(some: Chosen, asked: str, attribution: Attribution) -> Figure:
+    """The images beside the maps of the method that was asked for, or of what stood in."""
     return sheets.contact_sheet(
         some.seen.images,
         attribution.maps,
@@ -71,24 +78,30 @@ def contact_sheet(some: Chosen, attribution: Attribution) -> Figure:
         probability=some.probability,
         ids=some.ids,
         groups=some.groups,
-        title=" · ".join(filter(None, [attribution.method, attribution.layer])),
+        title=title(asked, attribution),
         most=len(some.ids),
     )
 
 
-def write_further(spec: Spec, some: Chosen, attribution: Attribution, target: Path, options: Mapping[str, Any]) -> None:
+def write_further(
+    subject: Subject, some: Chosen, asked: str, attribution: Attribution, target: Path, options: Mapping[str, Any]
+) -> None:
     """Sheets of the superpixels and of the channels, for methods and images that have them."""
-    captions = [f"{true or 'unknown'}: {p:.2f}" for true, p in zip(some.true, some.probability, strict=True)]
-    title, images = attribution.method, some.seen.images
+    captions = [
+        f"{f'is {true}, ' if true else ''}P = {p:.2f}, {name.rpartition('/')[2]}"
+        for true, p, name in zip(some.true, some.probability, some.ids, strict=True)
+    ]
+    said, images, spec = title(asked, attribution), some.seen.images, subject.spec
     name = f"{names.slug(some.name)}.png"
     if (labels := regions.of(attribution.method, some.seen.prepared, options)) is not None:
         (target / "regions").mkdir(exist_ok=True)
-        sheet = outlines.sheet(images, attribution.maps, labels, captions, title=title, explained=some.name)
+        sheet = outlines.sheet(images, attribution.maps, labels, captions, title=said, explained=some.name)
         sheet.savefig(target / "regions" / name)
     if attribution.channels is not None and by_channel(spec):
         (target / "channels").mkdir(exist_ok=True)
         prepared, maps = some.seen.prepared, attribution.channels
-        sheet = channels.sheet(prepared, maps, spec, captions, title=title, explained=some.name)
+        stains = [f"channel {c}" for c in subject.dataset.channels or range(spec.channels)]
+        sheet = channels.sheet(prepared, maps, spec, captions, title=said, explained=some.name, names=stains)
         sheet.savefig(target / "channels" / name)
 
 

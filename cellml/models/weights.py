@@ -29,6 +29,21 @@ def read(path: str | Path) -> State:
     Raises:
         UserError: no such file, another kind of file, or a file that holds anything but tensors.
     """
+    file = find(path)
+    try:
+        return _read(file)
+    except (safetensors.SafetensorError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
+        raise _unreadable(file, error) from error
+    except (RuntimeError, ValueError, EOFError, TypeError, AttributeError) as error:
+        raise _unreadable(file, error) from error
+
+
+def find(path: str | Path) -> Path:
+    """The file that model.weights names, environment variables filled in.
+
+    Raises:
+        UserError: no such file, or another kind of file.
+    """
     file = Path(os.path.expandvars(path)).expanduser()
     if file.suffix not in _SUFFIXES:
         raise UserError(
@@ -37,12 +52,7 @@ def read(path: str | Path) -> State:
         )
     if not file.is_file():
         raise UserError(f"Expected a weights file, found none at {path}; set model.weights to an existing file")
-    try:
-        return _read(file)
-    except (safetensors.SafetensorError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
-        raise _unreadable(file, error) from error
-    except (RuntimeError, ValueError, EOFError, TypeError, AttributeError) as error:
-        raise _unreadable(file, error) from error
+    return file
 
 
 def adapt_channels(kernel: torch.Tensor, channels: int) -> torch.Tensor:

@@ -31,7 +31,7 @@ def test_shares_off_the_simplex_give_its_nearest_point():
     rng = np.random.default_rng(0)
     grid = [np.array(c) / 60 for c in itertools.product(range(61), repeat=3) if sum(c) == 60]
     for _ in range(10):
-        counts = rng.integers(1, 20, (3, 3)) + 10 * np.eye(3)
+        counts = rng.integers(1, 20, (3, 3)) + 30 * np.eye(3)
         said = rng.dirichlet([0.3, 0.3, 0.3])
         found, known = quantify.adjusted_count(said, counts), rates(counts)
 
@@ -92,3 +92,9 @@ def test_a_class_that_was_not_trained_is_given_nothing():
     found = quantify.prior_corrected(np.array([[0.6, 0.4, 0.0], [0.2, 0.7, 0.1], [0.0, 0.0, 1.0]]), [3, 1, 0])
     assert found[2] == 0
     assert found.sum() == pytest.approx(1)
+
+
+def test_no_shares_from_a_classifier_that_hardly_tells_classes_apart():
+    assert np.isnan(quantify.adjusted_count([0.5, 0.5], [[10, 10], [10, 10]])).all()
+    assert np.isnan(quantify.adjusted_count([0.5, 0.5], [[52, 48], [48, 52]])).all()
+    assert np.isfinite(quantify.adjusted_count([0.5, 0.5], [[60, 40], [40, 60]])).all()

@@ -32,7 +32,7 @@ def test_a_broken_network_is_named():
     classifier = wrapped(Linear(3, 16, 3))
     with torch.no_grad():
         classifier.net.weight[0, 0, 0, 0] = float("nan")
-    with pytest.raises(UserError, match="finite heatmaps"):
+    with pytest.raises(UserError, match="finite weights"):
         explain("occlusion", classifier, noise(size=16), [0, 0])
 
 

@@ -9,6 +9,7 @@ from cellml.config import Explain
 from cellml.errors import UserError
 from cellml.explain import base
 from cellml.explain.maps import load_maps
+from cellml.heatmaps import pictures
 from cellml.tracking import runs
 from tests.heatmaps.conftest import EXPERIMENT
 
@@ -62,10 +63,11 @@ def test_a_fallback_is_recorded_and_said(logged):
 def test_metrics_by_method_beside_the_baselines(logged):
     run, done, _, _ = logged
     found = entity(run).metrics
-    for method in (*done, "random", "centre"):
+    assert not [name for name in found if name.startswith("explain/attention_rollout/")]  # occlusion stood in
+    for method in {*done, "random", "centre"} - {"attention_rollout"}:
         assert 0 <= found[f"explain/{method}/deletion"] <= 1
         assert f"explain/{method}/pointing_game" in found
-    assert found["explain/lime/convergence"] == pytest.approx(
+    assert found["explain/lime/fit_r2"] == pytest.approx(
         float(np.median(done["lime"].measured.attribution.convergence))
     )
 
@@ -118,3 +120,25 @@ def test_a_class_without_images_is_left_out(shared_workspace, classifier, datase
 def test_misspelt_names_are_refused_before_data_are_read(settings, match):
     with pytest.raises(UserError, match=match):
         heatmaps.check(Explain(**settings))
+
+
+def test_no_sheets_are_asked_for(shared_workspace, classifier, dataset, rows, predictions):
+    with runs.parent("explain", config.parse(EXPERIMENT)) as run:
+        heatmaps.log(classifier, dataset, rows, predictions, run, Explain(count=0, measured=3), model_name="m")
+    assert "explain.html" not in run.artifact_names()
+    assert "explain/gradcam/deletion" in entity(run).metrics
+
+
+def test_missing_masks_are_said(shared_workspace, classifier, dataset, rows, predictions):
+    said = []
+    bare = rows.with_column("mask", ["", *rows.table["mask"][1:]])
+    with runs.parent("explain", config.parse(EXPERIMENT)) as run:
+        settings = Explain(count=0, measured=len(rows))
+        heatmaps.log(classifier, dataset, bare, predictions, run, settings, say=said.append)
+    assert said[0].startswith(f"warning: {len(rows) - 1} of {len(rows)} scored images have a mask")
+
+
+def test_what_stands_in_is_said_on_the_sheet(logged):
+    _, done, _, _ = logged
+    (stood_in, *_) = done["attention_rollout"].maps.values()
+    assert pictures.title("attention_rollout", stood_in).startswith("occlusion · in place of attention_rollout")

@@ -73,12 +73,10 @@ def from_values(values: npt.ArrayLike, data: Data, where: str) -> Labels:
     names = texts.copy()
     names[~mixed] = translate(texts[~mixed], mapping, data.unlisted, where)
     blank = texts == ""
-    problems = _left_out("no label", f"{blank.sum()} rows of {where} have no label and are left out", blank)
+    problems = _left_out("no label", f"{_rows(blank)} of {where} without a label, left out", blank)
     dropped = (names == "") & ~blank
     others = sorted(set(texts[dropped]), key=natural)
-    text = (
-        f"{dropped.sum()} rows of {where} have a label that data.classes does not list and are left out: {others[:10]}"
-    )
+    text = f"{_rows(dropped)} of {where} with a label that data.classes does not list, left out: {others[:10]}"
     problems += _left_out("unlisted label", text, dropped)
     classes = tuple(dict.fromkeys(mapping.values()))
     if not data.mixtures:
@@ -157,12 +155,26 @@ def _from_votes(frame: pd.DataFrame, data: Data, where: str) -> Labels:
     tied = (counts == top[:, None]).sum(axis=1) > 1
     majority = np.array(classes, dtype=object)[counts.argmax(axis=1)]
     none = total == 0
-    problems = _left_out("no label", f"{none.sum()} rows of {where} have no vote and are left out", none)
+    if data.classes is None and data.label is None:
+        _check_votes(votes, set(majority[~none]), data.votes or [], where)
+    problems = _left_out("no label", f"{_rows(none)} of {where} without a vote, left out", none)
     if data.label is None:
         tied &= ~none
-        text = f"{tied.sum()} rows of {where} have tied votes and get the class that stands first in data.classes"
+        text = f"{_rows(tied)} of {where} with tied votes, given the class that stands first in data.classes"
         problems += _left_out("tied votes", text, tied)
     return Labels(np.where(none, "", majority), classes, soft, problems=problems)
+
+
+def _check_votes(votes: npt.NDArray[np.object_], elected: set[str], experts: list[str], where: str) -> None:
+    """Without data.classes every vote is a class, and one that no row has by majority a slip, or a table of counts."""
+    strange = ~np.isin(votes, [*elected, ""])
+    if strange.any():
+        row, column = np.argwhere(strange)[0]
+        raise UserError(
+            f"Expected a class name in each cell of data.votes, one column an expert, got {votes[row, column]!r} in "
+            f"row {row + 1}, column {experts[column]!r} of {where}, which no row is by majority; correct it, list the "
+            "classes in data.classes, or give shares with data.probabilities"
+        )
 
 
 def _from_probabilities(frame: pd.DataFrame, data: Data, where: str) -> Labels:
@@ -186,6 +198,10 @@ def _from_probabilities(frame: pd.DataFrame, data: Data, where: str) -> Labels:
         )
     soft = soft / total[:, None]
     return Labels(np.array(names, dtype=object)[soft.argmax(axis=1)], names, soft)
+
+
+def _rows(which: npt.NDArray[np.bool_]) -> str:
+    return f"{which.sum()} row{'' if which.sum() == 1 else 's'}"
 
 
 def _left_out(kind: str, message: str, rows: npt.NDArray[np.bool_]) -> list[Problem]:
