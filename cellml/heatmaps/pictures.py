@@ -88,8 +88,7 @@ def write_further(
 ) -> None:
     """Sheets of the superpixels and of the channels, for methods and images that have them."""
     captions = [
-        f"{f'is {true}, ' if true else ''}P = {p:.2f}, {name.rpartition('/')[2]}"
-        for true, p, name in zip(some.true, some.probability, some.ids, strict=True)
+        f"{f'is {true}, ' if true else ''}P = {p:.2f}" for true, p in zip(some.true, some.probability, strict=True)
     ]
     said, images, spec = title(asked, attribution), some.seen.images, subject.spec
     name = f"{names.slug(some.name)}.png"
@@ -101,7 +100,8 @@ def write_further(
         (target / "channels").mkdir(exist_ok=True)
         prepared, maps = some.seen.prepared, attribution.channels
         stains = [f"channel {c}" for c in subject.dataset.channels or range(spec.channels)]
-        sheet = channels.sheet(prepared, maps, spec, captions, title=said, explained=some.name, names=stains)
+        lines = [f"{caption}, {name}" for caption, name in zip(captions, some.ids, strict=True)]
+        sheet = channels.sheet(prepared, maps, spec, lines, title=said, explained=some.name, names=stains)
         sheet.savefig(target / "channels" / name)
 
 
