@@ -53,6 +53,7 @@ class Attribution:
 
 Explainer = Callable[..., Attribution]
 EXPLAINERS: Registry[Explainer] = Registry("explainer")
+SLOPE = "slope"  # mark of methods whose sign is a gradient's: positive where a brighter pixel would speak for the class
 
 
 def explain(

@@ -5,11 +5,11 @@ from functools import partial
 import torch
 from captum.attr import NoiseTunnel, Saliency
 
-from cellml.explain.base import EXPLAINERS, Attribution, Score, array, at_least, scores, seeded
+from cellml.explain.base import EXPLAINERS, SLOPE, Attribution, Score, array, at_least, scores, seeded
 from cellml.models.classifier import Classifier
 
 
-@EXPLAINERS.register("saliency")
+@EXPLAINERS.register("saliency", SLOPE)
 def saliency(
     classifier: Classifier,
     prepared: torch.Tensor,
@@ -41,7 +41,7 @@ def saliency(
     return Attribution(array(strongest(channels)), classes.cpu().numpy(), "saliency", channels=array(channels))
 
 
-@EXPLAINERS.register("smoothgrad")
+@EXPLAINERS.register("smoothgrad", SLOPE)
 def smoothgrad(
     classifier: Classifier,
     prepared: torch.Tensor,

@@ -7,7 +7,7 @@ from captum.attr import GuidedBackprop
 from torch import nn
 
 from cellml.explain import gradcam, hooks
-from cellml.explain.base import EXPLAINERS, Attribution, Score, array, scores
+from cellml.explain.base import EXPLAINERS, SLOPE, Attribution, Score, array, scores
 from cellml.explain.gradients import strongest
 from cellml.explain.occlusion import stand_in
 from cellml.models.classifier import Classifier
@@ -15,7 +15,7 @@ from cellml.models.classifier import Classifier
 _NO_RELU = "it has no ReLU module"
 
 
-@EXPLAINERS.register("guided_backprop")
+@EXPLAINERS.register("guided_backprop", SLOPE)
 def guided_backprop(
     classifier: Classifier,
     prepared: torch.Tensor,
@@ -45,7 +45,7 @@ def guided_backprop(
     return Attribution(array(strongest(channels)), classes.cpu().numpy(), "guided_backprop", channels=array(channels))
 
 
-@EXPLAINERS.register("guided_gradcam")
+@EXPLAINERS.register("guided_gradcam", SLOPE)
 def guided_gradcam(
     classifier: Classifier,
     prepared: torch.Tensor,

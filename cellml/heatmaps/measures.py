@@ -80,8 +80,12 @@ class Sample:
         attribution = self.seen.explain(method, self.classes, **options)
         if self.network is None or attribution.fallback:
             return Measured(attribution, None)
+        if base.EXPLAINERS.marked(method, base.SLOPE):  # a pixel matters by the slope's size, whichever way it points
+            ranked = replace(attribution, maps=np.abs(attribution.maps))
+        else:
+            ranked = attribution
         network, prepared = self.network, self.seen.prepared
-        figures = faithfulness.measure(network, prepared, attribution, self.masks)
+        figures = faithfulness.measure(network, prepared, ranked, self.masks)
         if not (thorough and self.single):
             return Measured(attribution, figures)
         few = np.linspace(0, len(prepared) - 1, min(THOROUGH, len(prepared))).round().astype(np.int64)

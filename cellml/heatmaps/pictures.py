@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from cellml.data.manifest import Manifest
 from cellml.evaluation.predictions import Predictions
 from cellml.explain import channels, methods_sheet, outlines, page, selection, sheets
-from cellml.explain.base import EXPLAINERS, Attribution
+from cellml.explain.base import EXPLAINERS, SLOPE, Attribution
 from cellml.heatmaps import regions
 from cellml.heatmaps.subject import Seen, Subject
 from cellml.models.classifier import Spec
@@ -64,7 +64,8 @@ def title(asked: str, attribution: Attribution) -> str:
     """Whose maps these are, and what a reader must know of them."""
     stands_in = f"in place of {asked}, which cannot serve this network" if attribution.fallback else ""
     classless = "the same for every class" if EXPLAINERS.marked(attribution.method, "classless") else ""
-    return " · ".join(filter(None, [attribution.method, attribution.layer, stands_in, classless]))
+    slope = "green: brighter speaks for it" if EXPLAINERS.marked(attribution.method, SLOPE) else ""
+    return " · ".join(filter(None, [attribution.method, attribution.layer, stands_in, classless, slope]))
 
 
 def contact_sheet(some: Chosen, asked: str, attribution: Attribution) -> Figure:

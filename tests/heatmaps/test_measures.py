@@ -1,8 +1,10 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from cellml.evaluation.predictions import Predictions
-from cellml.explain import randomise
+from cellml.explain import faithfulness, randomise
 from cellml.heatmaps import measures
 from cellml.heatmaps.measures import Measured, Sample
 from cellml.heatmaps.subject import Subject
@@ -77,3 +79,13 @@ def test_an_ensemble_of_one_view_is_scored(make, dataset, rows):
     subject = Subject(Ensemble([make(0), make(1)], [0.5, 0.5]), dataset)
     sample = Sample(subject, subject.see(rows.where(np.arange(4))), np.zeros(4, dtype=np.int64))
     assert {"deletion", "insertion"} <= set(sample.measure("occlusion", {}, True).summary())
+
+
+def test_slopes_are_scored_by_size(sample):
+    signed = sample.seen.explain("saliency", sample.classes)
+    assert (signed.maps < 0).any()
+    size = replace(signed, maps=np.abs(signed.maps))
+    expected = faithfulness.measure(sample.network, sample.seen.prepared, size, sample.masks)
+    scored = sample.measure("saliency", {}, False)
+    np.testing.assert_array_equal(scored.figures.deletion, expected.deletion)
+    np.testing.assert_array_equal(scored.attribution.maps, signed.maps)
