@@ -3,6 +3,7 @@
 import logging
 import signal
 import threading
+import time
 import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ from cellml.tracking.run import Run
 REASON = "cellml.reason"
 Ends = Mapping[type[BaseException], str]
 
+TRIES, PAUSE = 3, 0.5  # of closing a run, seconds between
 _log = logging.getLogger(__name__)
 
 
@@ -60,13 +62,29 @@ def closing(run: Run, ends: Ends) -> Iterator[None]:
         try:
             yield
         except BaseException as error:
-            try:
-                _end(run, error, ends)
-            except MlflowException as failure:  # the error that ended the block matters more
-                _log.warning("run %s could not be closed: %s", run.id, failure)
+            _end_surely(run, error, ends)
             raise
         if not RunStatus.is_terminated(RunStatus.from_string(status(run.id))):
             close(run.id, "FINISHED")
+
+
+def _end_surely(run: Run, error: BaseException, ends: Ends) -> None:
+    """Try a few times: a signal may have come in the middle of a write, and the database be locked for a while."""
+    noisy = logging.getLogger("mlflow.store.db.utils")  # prints a traceback of every failed try
+    before = noisy.level
+    noisy.setLevel(logging.CRITICAL)
+    try:
+        for left in reversed(range(TRIES)):
+            try:
+                return _end(run, error, ends)
+            except MlflowException as failure:
+                if not left:  # the error that ended the block matters more
+                    _log.warning("run %s could not be closed: %s", run.id, failure)
+                else:
+                    time.sleep(PAUSE)
+    finally:
+        noisy.setLevel(before)
+    return None
 
 
 def _end(run: Run, error: BaseException, ends: Ends) -> None:

@@ -117,7 +117,7 @@ def test_two_trials_are_compared_with_their_images(finished, server, browser):
     open_runs(browser, experiment, f"attributes.run_id IN ({ids})", compareRunsMode="CHART")
     WebDriverWait(browser, 90).until(lambda b: "2 matching runs" in text(b))
     search = browser.find_element(By.CSS_SELECTOR, 'input[placeholder="Search metric charts"]')
-    search.send_keys("confusion|gradcam")
+    search.send_keys("confusion|gradcam [0-9]")
 
     def images(b):
         found = [i for i in b.find_elements(By.TAG_NAME, "img") if "artifact" in (i.get_attribute("src") or "")]
