@@ -49,10 +49,7 @@ def gradcam(
         UserError: a layer that cannot be read.
     """
     target = find(classifier, prepared, layer, grid)
-    if isinstance(target, hooks.Unserved):
-        return stand_in("gradcam", classifier, prepared, classes, target.reason)
-    maps = weighted(classifier, target, prepared, classes, mean_gradient, score, batch_size)
-    return Attribution(array(maps), classes.cpu().numpy(), "gradcam", layer=target.name)
+    return _cam("gradcam", target, classifier, prepared, classes, mean_gradient, score, batch_size)
 
 
 @EXPLAINERS.register("gradcam_pp")
@@ -89,10 +86,7 @@ def gradcam_pp(
         UserError: a layer that cannot be read.
     """
     target = find(classifier, prepared, layer, grid)
-    if isinstance(target, hooks.Unserved):
-        return stand_in("gradcam_pp", classifier, prepared, classes, target.reason)
-    maps = weighted(classifier, target, prepared, classes, _plus_plus, score, batch_size)
-    return Attribution(array(maps), classes.cpu().numpy(), "gradcam_pp", layer=target.name)
+    return _cam("gradcam_pp", target, classifier, prepared, classes, _plus_plus, score, batch_size)
 
 
 def find(classifier: Classifier, prepared: torch.Tensor, layer: str | None, grid: int) -> hooks.Target | hooks.Unserved:
@@ -120,6 +114,22 @@ def weighted(
     batches = zip(prepared.split(batch_size), classes.split(batch_size), strict=True)
     maps = torch.cat([_maps(classifier, target, images, wanted, weigh, score) for images, wanted in batches])
     return F.interpolate(maps[:, None], size=prepared.shape[2:], mode="bilinear", align_corners=False)[:, 0]
+
+
+def _cam(
+    name: str,
+    target: hooks.Target | hooks.Unserved,
+    classifier: Classifier,
+    prepared: torch.Tensor,
+    classes: torch.Tensor,
+    weigh: Weigh,
+    score: Score,
+    batch_size: int,
+) -> Attribution:
+    if isinstance(target, hooks.Unserved):
+        return stand_in(name, classifier, prepared, classes, target.reason)
+    maps = weighted(classifier, target, prepared, classes, weigh, score, batch_size)
+    return Attribution(array(maps), classes.cpu().numpy(), name, layer=target.name)
 
 
 def _maps(

@@ -1,7 +1,8 @@
 """Sheets, raw maps and scores of every method, into a run."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -91,24 +92,31 @@ def log(
     picked = measures.rows(predictions, settings.measured)
     sample = None
     if len(picked):
-        sample = Sample(subject, subject.see(manifest.where(picked)), predictions.predicted[picked])
-        if sample.note:
-            note(f"warning: {sample.note}")
+        with _recorded("scores", tracked, note):
+            sample = Sample(subject, subject.see(manifest.where(picked)), predictions.predicted[picked])
+            if sample.note:
+                note(f"warning: {sample.note}")
     done: dict[str, Done] = {}
     for method in dict.fromkeys(settings.methods):
         start = time.perf_counter()
-        try:
+        with _recorded(method, tracked, note):
             done[method] = _one(subject, chosen, sample, tracked, settings, method, thorough)
-        # the figures of a model are not worth losing the model for: whatever a method raises is recorded
-        except Exception as error:
-            reason = " ".join(str(error).split())[:400] or type(error).__name__
-            tracked.tags({f"cellml.heatmaps.{method}": f"failed: {reason}"})
-            note(f"{method} failed: {reason}")
-            continue
-        _note(method, done[method], tracked, time.perf_counter() - start, say)
+            _note(method, done[method], tracked, time.perf_counter() - start, say)
     if done:
-        _together(done, chosen, sample, tracked, model_name)
+        with _recorded("together", tracked, note):
+            _together(done, chosen, sample, tracked, model_name)
     return done
+
+
+@contextmanager
+def _recorded(what: str, tracked: Run, note: Say) -> Iterator[None]:
+    """The figures of a model are not worth losing the model for: whatever goes wrong is a tag and a line."""
+    try:
+        yield
+    except Exception as error:
+        reason = " ".join(str(error).split())[:400] or type(error).__name__
+        tracked.tags({f"cellml.heatmaps.{what}": f"failed: {reason}"})
+        note(f"{what} failed: {reason}")
 
 
 def _one(

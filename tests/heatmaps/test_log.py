@@ -142,3 +142,16 @@ def test_what_stands_in_is_said_on_the_sheet(logged):
     _, done, _, _ = logged
     (stood_in, *_) = done["attention_rollout"].maps.values()
     assert pictures.title("attention_rollout", stood_in).startswith("occlusion · in place of attention_rollout")
+
+
+def test_masks_that_do_not_fit_cost_the_scores_alone(
+    shared_workspace, classifier, dataset, rows, predictions, monkeypatch
+):
+    said = []
+    wrong = rows.with_column("mask", rows.table["file"].tolist())
+    monkeypatch.setattr("cellml.data.masks.image_size", lambda path: (7, 7))
+    with runs.parent("explain", config.parse(EXPERIMENT)) as run:
+        heatmaps.log(classifier, dataset, wrong, predictions, run, Explain(count=1, measured=3), say=said.append)
+    assert said[0].startswith("scores failed: Expected a mask of 7 x 7 pixels")
+    assert entity(run).tags["cellml.heatmaps.scores"].startswith("failed: Expected a mask")
+    assert "heatmaps/gradcam.npz" in run.artifact_names("heatmaps")
