@@ -224,7 +224,7 @@ class Explain(Section):
     methods: list[str] = ["gradcam"]
     options: dict[str, dict[str, Any]] = {}  # of methods, by their names
     count: int = Field(16, ge=0)  # images a class on the contact sheets; 0 for no heatmaps at all
-    measured: int = Field(32, ge=0)  # images that every method's maps are scored on
+    measured: int = Field(16, ge=0)  # images that every method's maps are scored on
     thorough: bool | None = None  # also sensitivity to noise and the check by random weights; None: in `explain` alone
 
 

@@ -104,7 +104,7 @@ def log(
             _note(method, done[method], tracked, time.perf_counter() - start, say)
     if done:
         with _recorded("together", tracked, note):
-            _together(done, chosen, sample, tracked, model_name)
+            _together(done, chosen, sample if thorough else None, tracked, model_name)
     return done
 
 

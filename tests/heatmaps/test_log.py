@@ -26,7 +26,15 @@ def logged(shared_workspace, classifier, dataset, rows, predictions):
     )
     with runs.parent("explain", config.parse(EXPERIMENT)) as run:
         done = heatmaps.log(
-            classifier, dataset, rows, predictions, run, settings, model_name="models:/cells/1", say=said.append
+            classifier,
+            dataset,
+            rows,
+            predictions,
+            run,
+            settings,
+            model_name="models:/cells/1",
+            thorough=True,
+            say=said.append,
         )
     return run, done, said, predictions
 
