@@ -77,7 +77,8 @@ def test_a_place_that_a_backbone_does_not_have_fails_its_trial_alone(tmp_path, m
         backbones.create(own.model.backbone, channels=1, num_classes=2, size=32, attention=own.model.attention)
         return SimpleNamespace(score=0.5)
 
-    monkeypatch.setattr(objective.runs, "child", lambda *_: nullcontext(SimpleNamespace(id="r")))
+    called = []
+    monkeypatch.setattr(objective.runs, "child", lambda *a: called.append(a[1]) or nullcontext(SimpleNamespace(id="r")))
     monkeypatch.setattr(objective.trials, "run", build)
     sweep = {
         "trials": 6,
@@ -98,3 +99,5 @@ def test_a_place_that_a_backbone_does_not_have_fails_its_trial_alone(tmp_path, m
         in failed["test_resnet", "eca@9"]
     )
     assert len(ended) == 6
+    assert "000 test_vit none" in called
+    assert any(name.endswith("test_resnet none se@2") for name in called)
