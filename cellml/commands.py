@@ -203,7 +203,9 @@ def experiment_of(model: str) -> Experiment:
 def _prepared(experiment: Experiment, tracked: Run, *, sweep: bool = False, contact_sheets: bool = True) -> Dataset:
     """The data of an experiment whose names are all known, checked before anything is read where that can be."""
     if sweep:
-        trials.check(experiment, space.backbones(experiment), space.strategies(experiment))
+        trials.check(
+            experiment, space.backbones(experiment), space.strategies(experiment), space.placements(experiment)
+        )
     else:
         trials.check(experiment)
     for uri in (experiment.model.weights, experiment.sampling.embeddings):

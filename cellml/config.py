@@ -7,6 +7,7 @@ the parameters of an MLflow run.
 import hashlib
 import json
 import math
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -97,6 +98,25 @@ class Model(Section):
     mode: Literal["finetune", "frozen"] = "finetune"
     dropout: float = Field(0.0, ge=0, lt=1)
     options: dict[str, Any] = {}  # further keyword options of the backbone's constructor
+    attention: str = "none"  # block@stage, block@pool, or several: se@2+se1d@pool; also {block: se, stage: 2}, a list
+
+    @field_validator("attention", mode="before")
+    @classmethod
+    def _placed(cls, attention: Any) -> str:
+        """One text, whichever way the blocks and their places are written."""
+        parts = attention if isinstance(attention, list) and attention else [attention]
+        mapped = [
+            f"{p['block']}@{p['stage']}" if isinstance(p, dict) and set(p) == {"block", "stage"} else p for p in parts
+        ]
+        text = "+".join(str(part) for part in mapped).replace(" ", "")
+        found = text.split("+")
+        if text != "none" and not all(re.fullmatch(r"[a-z]\w*@([1-9]\d?|pool)", part) for part in found):
+            raise ValueError(
+                "expected none, BLOCK@STAGE such as cbam@3 or se1d@pool, or several such as se@2+se1d@pool"
+            )
+        if len(set(found)) < len(found):
+            raise ValueError("expected every attention block once at a place; leave the second out")
+        return text
 
 
 class Step(Section):
@@ -281,6 +301,8 @@ class Experiment(Section):
                     fitting = [k for k in known if k.split(".")[0] in ("input", "model", "sampling", "train")]
                     raise ValueError(f"{where}: {path!r} cannot be swept: {near(path, fitting)}")
             for path, axis in space.items():
+                if axis == []:
+                    raise ValueError(f"{where}: expected choices for {path!r}, got an empty list; add some")
                 for value in axis if isinstance(axis, list) else (axis.low, axis.high):
                     _try_value(self, where, path, int(value) if isinstance(axis, Range) and axis.integer else value)
         if self.sweep.backbones:

@@ -24,7 +24,7 @@ from cellml.evaluation.predictions import Predictions
 from cellml.models import backbones as networks
 from cellml.models import classifier as classifiers
 from cellml.models import ensemble as models
-from cellml.models import weights
+from cellml.models import placement, weights
 from cellml.models.classifier import Classifier
 from cellml.models.ensemble import Ensemble
 from cellml.sampling import strategies as sampling
@@ -62,21 +62,29 @@ class Outcome:
     singles: dict[str, list[Predictions]] = field(default_factory=dict)
 
 
-def check(experiment: Experiment, backbones: Sequence[str] = (), strategies: Sequence[str] = ()) -> None:
+def check(
+    experiment: Experiment,
+    backbones: Sequence[str] = (),
+    strategies: Sequence[str] = (),
+    placements: Sequence[str] = (),
+) -> None:
     """Refuse misspelt names before any data are read.
 
     Args:
         experiment: what is to be run.
         backbones: those of a sweep; `model.backbone` otherwise.
         strategies: those of a sweep; `sampling.strategy` otherwise.
+        placements: of attention blocks, those of a sweep; `model.attention` otherwise.
 
     Raises:
-        UserError: an unknown backbone, strategy, loss, explainer, or option of one, with near names.
+        UserError: an unknown backbone, attention block, strategy, loss, explainer, or option of one, with near names.
     """
     if experiment.model.weights not in ("none", "pretrained") and not experiment.model.weights.startswith("models:/"):
         weights.find(experiment.model.weights)
     for backbone in backbones or [experiment.model.backbone]:
         networks.check(backbone, experiment.model.options)
+    for attention in placements or [experiment.model.attention]:
+        placement.parse(attention)
     chosen, own = list(strategies) or [experiment.sampling.strategy], experiment.sampling
     for strategy in chosen:
         used = own.options if len(chosen) == 1 else sampling.taken(strategy, own.options, own.recipes)

@@ -27,6 +27,7 @@ def test_help_imports_nothing_heavy():
         ("metrics", "balanced_accuracy"),
         ("sources", "voc"),
         ("rules", "greedy"),
+        ("attention", "cbam"),
     ],
 )
 def test_list_prints_a_name_a_line_with_a_description(what, member):

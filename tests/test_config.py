@@ -28,6 +28,16 @@ def test_every_experiment_file_is_valid_and_survives_yaml(file, tmp_path):
         ({"name": "x", "sweep": {"space": {"train.lr": ["a"]}}}, "train.lr cannot be 'a'"),
         ({"name": "x", "sweep": {"space": {"train.augment.rotate": {"low": 0, "high": 999}}}}, "cannot be 999"),
         ({"name": "x", "sweep": {"space": {"train.lr": {"lo": 1, "high": 2}}}}, "sweep.space.train.lr.lo"),
+        ({"name": "x", "sweep": {"space": {"train.lr": []}}}, "choices for 'train.lr', got an empty list"),
+        ({"name": "x", "model": {"attention": "cbam"}}, "model.attention: expected none, BLOCK@STAGE .* got 'cbam'"),
+        (
+            {"name": "x", "model": {"attention": {"block": "se", "stag": 1}}},
+            "model.attention: expected none, BLOCK@STAGE",
+        ),
+        ({"name": "x", "model": {"attention": "se@0"}}, "expected none, BLOCK@STAGE .* got 'se@0'"),
+        ({"name": "x", "model": {"attention": ["se@1", "none"]}}, "expected none, BLOCK@STAGE"),
+        ({"name": "x", "model": {"attention": "se@1+se@1"}}, "once at a place"),
+        ({"name": "x", "sweep": {"space": {"model.attention": ["none", "se@0"]}}}, "model.attention cannot be 'se@0'"),
         ({}, "'name', found none"),
         ({"name": " x"}, "surrounding spaces"),
         ({"name": "x", "sweep": {"trials": 0}}, "sweep.trials.*got 0"),
@@ -53,6 +63,21 @@ def test_what_is_no_experiment_file_is_refused(tmp_path, content):
     with pytest.raises(UserError, match=r"x\.yaml") as caught:
         config.load(tmp_path / "x.yaml")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("written", "text"),
+    [
+        ("none", "none"),
+        ({"block": "cbam", "stage": 3}, "cbam@3"),
+        (["se@2", {"block": "se1d", "stage": "pool"}], "se@2+se1d@pool"),
+        ("se@2 + non_local@4", "se@2+non_local@4"),
+    ],
+)
+def test_attention_is_one_text_whichever_way_it_is_written(written, text):
+    experiment = config.parse({"name": "x", "model": {"attention": written}})
+    assert experiment.model.attention == experiment.flat()["model.attention"] == text
+    assert config.parse({"name": "x"}).replace({"model.attention": written}) == experiment
 
 
 def test_flat_paths_are_what_replace_takes():

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from cellml.errors import UserError
-from cellml.models import hub, zoo
+from cellml.models import hub, placement, zoo
 from cellml.models import weights as files
 
 Normalisation = tuple[tuple[float, ...], tuple[float, ...]]
@@ -45,6 +45,7 @@ def create(
     weights: str | Mapping[str, torch.Tensor] = "none",
     dropout: float = 0.0,
     options: Mapping[str, Any] | None = None,
+    attention: str = "none",
     probe: bool = True,
 ) -> nn.Module:
     """Build a network that maps normalised float images (N, C, S, S) to logits (N, K).
@@ -60,14 +61,15 @@ def create(
             another number of channels is adapted; the last layer is taken only where its shape agrees.
         dropout: before the last layer.
         options: further keyword options of the family's constructor.
+        attention: blocks and their places, as in `model.attention`; the trunk's weights need not hold them.
         probe: try the network on one blank image.
 
     Returns:
         The network in training mode.
 
     Raises:
-        UserError: an unknown name or option, weights that cannot be had or do not fit, or an input size that the
-            family cannot take.
+        UserError: an unknown name or option, weights that cannot be had or do not fit, an input size that the
+            family cannot take, or a place for attention that it does not have.
     """
     options = dict(options or {})
     download = isinstance(weights, str) and weights == "pretrained"
@@ -96,10 +98,17 @@ def create(
         state = dict(weights)
     elif weights not in ("none", "pretrained"):
         state = files.read(weights)
+    source = weights if isinstance(weights, str) else "given"
+    blocks: files.State = {}
+    if state is not None and attention != placement.NONE:
+        blocks = {key: state.pop(key) for key in list(state) if key.startswith(placement.PREFIX)}
     if state is not None:
-        _load(name, net, state, weights if isinstance(weights, str) else "given")
+        _load(name, net, state, source)
     if probe:
         _probe(name, net, channels, num_classes, size)
+    placement.insert(name, net, attention, [layer for _, layer in last_layers(net)], channels, size)
+    if blocks:
+        placement.load(net, blocks, source)
     return net.train()
 
 

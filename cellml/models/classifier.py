@@ -35,6 +35,7 @@ class Spec:
         mean, std: per channel, of the 0..1 values.
         options: further keyword options of the backbone.
         dropout: before the last layer, in training.
+        attention: blocks within the backbone and their places, as in `model.attention`.
         tta: d4 averages over the eight flips and quarter turns.
         temperature: T of p^(1/T) over the averaged probabilities; without averaging it divides the logits.
         thresholds: operating points by class name; kept for the reader, not applied.
@@ -55,6 +56,7 @@ class Spec:
     std: tuple[float, ...]
     options: dict[str, Any] = field(default_factory=dict)
     dropout: float = 0.0
+    attention: str = "none"
     tta: Literal["none", "d4"] = "none"
     temperature: float = 1.0
     thresholds: dict[str, float] = field(default_factory=dict)
@@ -186,6 +188,7 @@ def build(spec: Spec, weights: str | Mapping[str, torch.Tensor] = "none") -> Cla
         weights=weights,
         dropout=spec.dropout,
         options=spec.options,
+        attention=spec.attention,
     )
     return Classifier(spec, net)
 
@@ -219,6 +222,7 @@ def load(folder: str | Path) -> Classifier:
         size=spec.size,
         dropout=spec.dropout,
         options=spec.options,
+        attention=spec.attention,
         probe=False,
     )
     try:

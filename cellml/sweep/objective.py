@@ -103,7 +103,9 @@ def _reporter(trial: optuna.Trial, experiment: Experiment) -> trials.OnStep | No
 
 
 def _name(experiment: Experiment, trial: optuna.Trial) -> str:
-    return f"{trial.number:03d} {experiment.model.backbone} {experiment.sampling.strategy}"
+    attention = experiment.model.attention
+    placed = "" if attention == "none" else f" {attention}"
+    return f"{trial.number:03d} {experiment.model.backbone} {experiment.sampling.strategy}{placed}"
 
 
 def _tags(study: optuna.Study, experiment: Experiment, trial: optuna.Trial) -> dict[str, str]:

@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 import optuna
 
-from cellml.config import Experiment, Range, Space
+from cellml.config import Experiment, Model, Range, Space
 from cellml.errors import UserError
 from cellml.sampling import strategies as sampling
 
 BACKBONE = "model.backbone"
 STRATEGY = "sampling.strategy"
+ATTENTION = "model.attention"
 _OWN = "|"  # separates a backbone from the path of an axis that only it has
 
 
@@ -37,6 +38,13 @@ def strategies(experiment: Experiment) -> list[str]:
     return experiment.sweep.strategies or [experiment.sampling.strategy]
 
 
+def placements(experiment: Experiment) -> list[str]:
+    """The attention blocks and their places of a sweep, of whichever backbone."""
+    axes = (axis for backbone in backbones(experiment) for axis in _axes(experiment, backbone).items())
+    swept = [value for name, axis in axes if _path(name) == ATTENTION and isinstance(axis, list) for value in axis]
+    return list(dict.fromkeys(swept)) or [experiment.model.attention]
+
+
 def cells(experiment: Experiment) -> list[tuple[str, str]]:
     """Every backbone x strategy pair."""
     return list(itertools.product(backbones(experiment), strategies(experiment)))
@@ -46,7 +54,8 @@ def plan(experiment: Experiment, trials: int) -> list[Planned]:
     """What to run, in order.
 
     Mode `rank` goes round the cells: the r-th round gives every cell the same candidate values and the same seed
-    (common random numbers), the first round those of the experiment file itself. Mode `best` leaves every value to
+    (common random numbers), the first round those of the experiment file itself; of a list of choices every one comes
+    once before one comes twice. Mode `best` leaves every value to
     the sampler of one shared study.
     """
     if experiment.sweep.mode == "best":
@@ -61,7 +70,7 @@ def suggest(trial: optuna.Trial | optuna.trial.FixedTrial, experiment: Experimen
         STRATEGY: trial.suggest_categorical(STRATEGY, strategies(experiment)),
     }
     for name, axis in _axes(experiment, values[BACKBONE]).items():
-        values[name.split(_OWN)[-1]] = _suggest(trial, name, axis)
+        values[_path(name)] = _suggest(trial, name, axis)
     own = experiment.sampling
     if len(strategies(experiment)) > 1:  # they share the options; each has those that it takes
         values.setdefault("sampling.options", sampling.taken(values[STRATEGY], own.options, own.recipes))
@@ -82,17 +91,30 @@ def _axes(experiment: Experiment, backbone: str) -> Space:
     """Optuna parameter name -> axis, for one backbone; its own axes replace the shared ones."""
     own = experiment.sweep.per_backbone.get(backbone, {})
     shared = {path: axis for path, axis in experiment.sweep.space.items() if path not in own}
-    return shared | {f"{backbone}{_OWN}{path}": axis for path, axis in own.items()}
+    axes = shared | {f"{backbone}{_OWN}{path}": axis for path, axis in own.items()}
+    return {name: _texts(axis) if _path(name) == ATTENTION else axis for name, axis in axes.items()}
+
+
+def _path(name: str) -> str:
+    return name.rsplit(_OWN, maxsplit=1)[-1]
+
+
+def _texts(axis: Range | list[Any]) -> Range | list[Any]:
+    """Placements as the texts that they are in `model.attention`, whichever way they are written."""
+    return [Model(attention=value).attention for value in axis] if isinstance(axis, list) else axis
 
 
 def _candidate(experiment: Experiment, name: str, axis: Range | list[Any], repeat: int) -> Any:
-    path = name.rsplit(_OWN, maxsplit=1)[-1]
-    if repeat == 0 and _holds(axis, value := experiment.flat()[path]):
-        return value
+    path = _path(name)
+    own, code = experiment.flat()[path], zlib.crc32(path.encode())
     # the same draw for every cell: seeded by the path and the round, not by the cell
-    rng = np.random.default_rng([experiment.sweep.seed, repeat, zlib.crc32(path.encode())])
     if isinstance(axis, list):
-        return axis[int(rng.integers(len(axis)))]
+        turn, place = divmod(repeat, len(axis))
+        order = [axis[k] for k in np.random.default_rng([experiment.sweep.seed, turn, code]).permutation(len(axis))]
+        return sorted(order, key=lambda value: value != own)[place]
+    if repeat == 0 and _holds(axis, own):
+        return own
+    rng = np.random.default_rng([experiment.sweep.seed, repeat, code])
     share = float(rng.random())
     if axis.log:
         value = float(np.exp(np.log(axis.low) + share * (np.log(axis.high) - np.log(axis.low))))
@@ -104,9 +126,7 @@ def _candidate(experiment: Experiment, name: str, axis: Range | list[Any], repea
     return round(value) if axis.integer else value
 
 
-def _holds(axis: Range | list[Any], value: Any) -> bool:
-    if isinstance(axis, list):
-        return value in axis
+def _holds(axis: Range, value: Any) -> bool:
     if not isinstance(value, int | float) or not axis.low <= value <= axis.high:
         return False
     if not axis.step:

@@ -126,8 +126,12 @@ def _strips(job: Job) -> list[synthesis.Strip]:
 
 
 def _untrained(experiment: Experiment, pretrained: Classifier | None) -> list[str]:
-    if experiment.model.mode == "frozen" and experiment.model.weights == "none" and pretrained is None:
+    if experiment.model.mode != "frozen" or pretrained is not None:
+        return []
+    if experiment.model.weights == "none":
         return ["model.mode frozen with model.weights none: the head learns from the features of an untrained network"]
+    if experiment.model.attention != "none":
+        return ["model.mode frozen with model.attention: blocks that model.weights does not hold stay untrained"]
     return []
 
 

@@ -128,6 +128,7 @@ def _describe(experiment: Experiment, train: Manifest, pixels: npt.NDArray, pret
         std=std,
         options=dict(model.options),
         dropout=model.dropout,
+        attention=model.attention,
         tta=experiment.train.tta,
         digest=train.digest,
         strategy=experiment.sampling.strategy,

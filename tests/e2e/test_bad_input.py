@@ -51,6 +51,9 @@ def test_a_backbone_that_does_not_exist_is_refused_before_the_first_trial(projec
     bad = changed(project, sweep={"backbones": ["resnet10tt"]})
     fails(project, ["sweep", "--experiment", bad], "resnet10tt", "resnet10t")
     fails(project, ["sweep", "--experiment", changed(project, sweep={"strategies": ["smoot"]})], "smoot")
+    misplaced = changed(project, sweep={"space": {"model.attention": ["none", "cbm@1"]}})
+    fails(project, ["sweep", "--experiment", misplaced], "'cbm'", "did you mean 'cbam'")
+    fails(project, ["train", "--experiment", "tiny.yaml", "--model.attention", "se@9"], "'se@9'", "stages 1 (")
     fails(project, ["train", "--experiment", changed(project, train={"monitor": "balanced_acc"})], "balanced_acc")
     fails(project, ["train", "--experiment", changed(project, train={"loss": "focl"})], "focal")
 

@@ -180,7 +180,8 @@ def test_pretrained_timm_weights_come_from_its_cache(monkeypatch, tmp_path):
     safetensors.torch.save_file(source, folder / "snapshots" / "a" / "model.safetensors")
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
-    net = create("test_resnet", channels=1, weights="pretrained")
+    net = create("test_resnet", channels=1, weights="pretrained", attention="cbam@3")
+    assert "cbam_3" in net.attention
     torch.testing.assert_close(net.conv1[0].weight, source["conv1.0.weight"].sum(1, keepdim=True))
     assert torch.equal(net.layer4[0].conv1.weight, source["layer4.0.conv1.weight"])
 

@@ -1,11 +1,15 @@
 """What a trial tells Optuna on its way."""
 
+from contextlib import nullcontext
+from types import SimpleNamespace
+
 import optuna
 import pytest
 
 from cellml import config
 from cellml.errors import UserError
-from cellml.sweep import objective, study
+from cellml.models import backbones
+from cellml.sweep import objective, space, study
 
 
 def trial_of(tmp_path, pruner, **train):
@@ -66,3 +70,34 @@ def test_rank_never_prunes(tmp_path):
     experiment = config.parse({"name": "x", "sweep": {"mode": "rank"}, "train": {"folds": 3}})
     _, _, trial = trial_of(tmp_path, "median", folds=3)
     assert objective._reporter(trial, experiment) is None
+
+
+def test_a_place_that_a_backbone_does_not_have_fails_its_trial_alone(tmp_path, monkeypatch):
+    def build(own, *_, **__):
+        backbones.create(own.model.backbone, channels=1, num_classes=2, size=32, attention=own.model.attention)
+        return SimpleNamespace(score=0.5)
+
+    called = []
+    monkeypatch.setattr(objective.runs, "child", lambda *a: called.append(a[1]) or nullcontext(SimpleNamespace(id="r")))
+    monkeypatch.setattr(objective.trials, "run", build)
+    sweep = {
+        "trials": 6,
+        "backbones": ["test_vit", "test_resnet"],
+        "space": {"model.attention": ["none", "se@2", "eca@9"]},
+    }
+    experiment = config.parse({"name": "x", "sweep": sweep})
+    opened = study.open_study(f"sqlite:///{tmp_path / 'optuna.db'}", "s", experiment, maximize=True)
+    planned = space.plan(experiment, 6)
+    study.enqueue(opened, planned)
+    while objective.run_one(opened, planned, experiment, None, None, progress=False) is not None:
+        pass
+    ended = {(t.params["model.backbone"], t.params["model.attention"]): t for t in study.finished(opened, planned)}
+    failed = {cell: t.user_attrs["reason"] for cell, t in ended.items() if t.state.name == "FAIL"}
+    assert set(failed) == {("test_vit", "se@2"), ("test_vit", "eca@9"), ("test_resnet", "eca@9")}
+    assert (
+        "UserError: Expected a place that the backbone has in model.attention, got 'eca@9'"
+        in failed["test_resnet", "eca@9"]
+    )
+    assert len(ended) == 6
+    assert "000 test_vit none" in called
+    assert any(name.endswith("test_resnet none se@2") for name in called)

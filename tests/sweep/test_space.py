@@ -102,3 +102,27 @@ def test_strategies_of_a_sweep_share_the_options_that_each_takes():
     assert given == {
         "none": {}, "random_over": {"ratio": 0.5}, "smote": {"space": "pixels", "ratio": 0.5}, "r": {}
     }  # fmt: skip
+
+
+PLACED = ["none", "se@1", {"block": "cbam", "stage": 3}, ["se@2", "se1d@pool"]]
+
+
+def test_placements_of_attention_are_an_axis_of_texts():
+    swept = experiment(space={"model.attention": PLACED}, per_backbone={"b": {"model.attention": ["eca@1"]}})
+    assert space.placements(swept) == ["none", "se@1", "cbam@3", "se@2+se1d@pool", "eca@1"]
+    assert space.placements(experiment()) == ["none"]
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    asked = [space.suggest(study.ask(), experiment(mode="best", space={"model.attention": PLACED})) for _ in range(20)]
+    assert {own.model.attention for own in asked} == {"none", "se@1", "cbam@3", "se@2+se1d@pool"}
+
+
+def test_rank_takes_every_choice_once_before_one_twice():
+    swept = experiment(space={"model.attention": PLACED, "train.batch_size": [16, 32]})
+    plan = space.plan(swept, 8 * 4)
+    seen = [p.params["model.attention"] for p in plan if p.params["model.backbone"] == "a"][::2]
+    assert seen[0] == "none"  # the file's own value
+    assert sorted(seen[:4]) == sorted(seen[4:]) == ["cbam@3", "none", "se@1", "se@2+se1d@pool"]
+    sizes = [p.params["train.batch_size"] for p in plan]
+    assert Counter(sizes) == {16: 16, 32: 16}
+    for i in range(0, len(plan), 4):  # every cell of a round the same
+        assert len({tuple(list(p.params.items())[2:]) for p in plan[i : i + 4]}) == 1

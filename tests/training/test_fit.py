@@ -16,6 +16,7 @@ import torch
 
 from cellml.errors import UserError
 from cellml.evaluation import metrics
+from cellml.models import backbones
 from cellml.models.classifier import Classifier
 from cellml.training.fit import fit
 from cellml.training.predict import predict
@@ -185,6 +186,21 @@ def test_frozen_fits_the_head_alone_on_kept_embeddings(tiny, tta, monkeypatch):
     np.testing.assert_allclose(again.probabilities, done.validation.probabilities, atol=1e-4)
     monkeypatch.setattr(Classifier, "embed", None)  # the second fit reads them
     np.testing.assert_allclose(run(tiny, **values).validation.probabilities, done.validation.probabilities, atol=1e-6)
+
+
+def test_attention_blocks_are_trained_and_averaged_with_the_rest(tiny):
+    done = run(tiny, **{"model.attention": "non_local@3+se1d@pool", "train.ema": 0.5})
+    assert done.classifier.spec.attention == "non_local@3+se1d@pool"
+    assert done.classifier.net.attention["non_local_3"].out.weight.abs().sum() > 0  # it started at zero
+    again = predict(done.classifier, tiny, tiny.manifest.split("val"), device="cpu")
+    np.testing.assert_allclose(again.probabilities, done.validation.probabilities, atol=1e-5)
+
+
+def test_frozen_says_that_new_blocks_stay_untrained(tiny, tmp_path):
+    torch.save(backbones.create("test_resnet", channels=3, num_classes=3, size=24).state_dict(), tmp_path / "trunk.pth")
+    values = {"model.mode": "frozen", "model.weights": str(tmp_path / "trunk.pth"), "model.attention": "eca@2"}
+    assert any("model.attention" in note for note in run(tiny, **values).notes)
+    assert not run(tiny, **values | {"model.attention": "none"}).notes
 
 
 def test_frozen_says_which_loss_it_has(tiny):
