@@ -72,12 +72,12 @@ def build(
         `recall_<class>_thresholded`, which score the classes that the models' operating thresholds say instead of the
         most probable ones (missing for a model without), where the test rows have soft labels `rmse` and
         `composition_rmse`, and the columns of `explained`.
-        `balanced_accuracy_low` and `_high` are the 95 % interval over resampled groups; `p_vs_best` is the paired p of
-        the ranking metric's difference to the first row (NaN there), `p_holm` the same corrected by Holm. Models with the same score share a rank; the
-        baseline's is missing. `identical_to` names the entries with the same probabilities, by model and version,
-        joined by ", ". `attrs` holds "metric", "classes", "rarest", the test rows' rarest class, "explained", the columns
-        of `explained`, "ranks", the models' rank probabilities, and "experts", how well experts agree where the test
-        rows keep their votes, as `experts.Agreement`.
+        `balanced_accuracy_low` and `_high` are the 95 % interval over resampled groups; `against.columns` says what
+        `against.COLUMNS` mean. Models with the same score share a rank; the baseline's is missing. `identical_to`
+        names the entries with the same probabilities, by model and version, joined by ", ". `attrs` holds "metric",
+        "classes", "rarest", the test rows' rarest class, "explained", the columns of `explained`, "ranks", the models'
+        rank probabilities, and "experts", how well experts agree where the test rows keep their votes
+        (`experts.Agreement`).
 
     Raises:
         UserError: no such metric, or models that did not predict the same rows.
@@ -103,7 +103,7 @@ def build(
         row = _described(ranking[m], same[m]) if m < len(ranking) else _baseline()
         row |= {column: score[name] for column, name in _METRICS.items()}
         row |= {"balanced_accuracy_low": interval.low, "balanced_accuracy_high": interval.high}
-        row |= {"n": len(test), "test_digest": digest, **compared.loc[m].to_dict()}
+        row |= {"n": len(test), "test_digest": digest, **{name: compared[name][m] for name in against.COLUMNS}}
         row |= {f"recall_{name}": score[f"recall_{name}"] for name in test.classes}
         row |= {settings.metric: score[settings.metric]} if settings.metric not in _METRICS.values() else {}
         row |= {name: score[name] for name in SOFT} if test.soft_targets is not None else {}

@@ -37,8 +37,8 @@ class Manifest:
     (str; the id itself where nothing groups), `split` ("train", "val", "test", or "" before splitting), `pixels` (32
     hex digits of the decoded pixels, "" before decoding), `row` (position in the pixel cache, -1 before decoding);
     optional `x0, y0, x1, y1` (box in source pixels), `mask` (file), `soft:<class>` (label probabilities),
-    `votes:<expert>` (the class that an expert voted for, "" for none), and `mixture` (name of the mixture that a row was
-    taken from, so that its own class is unknown and `label` is the most frequent one; "" for the others).
+    `votes:<expert>` (the class that an expert voted for, "" for none), and `mixture` (name of the mixture that a row
+    was taken from, so that its own class is unknown and `label` is the most frequent one; "" for the others).
     """
 
     table: pd.DataFrame

@@ -129,7 +129,9 @@ def _decoded_rows(rows: Rows, decoded: Decoded) -> pd.DataFrame:
         raise UserError(
             f"Expected readable images of class {gone[0]!r}, found none: {decoded.problems[0].message}; mend them"
         )
-    optional = [c for c in (*BOX, "mask", MIXTURE) if c in table] + [c for c in table if str(c).startswith((SOFT, VOTES))]
+    optional = [c for c in (*BOX, "mask", MIXTURE) if c in table] + [
+        c for c in table if str(c).startswith((SOFT, VOTES))
+    ]
     return table[["id", "file", "label", "group", "split", "pixels", "row", *optional]]
 
 

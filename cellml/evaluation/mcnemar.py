@@ -1,4 +1,4 @@
-"""McNemar's test of two models on the same images, right against wrong. It knows no groups: every image counts alone."""
+"""McNemar's test of two models on the same images, right against wrong. It knows no groups: images count alone."""
 
 import numpy as np
 import numpy.typing as npt

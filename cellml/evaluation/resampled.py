@@ -144,7 +144,9 @@ class Resampled:
         """AUROC of class k by the pairs that groups win against each other, (R,)."""
         p, positive = self.predictions, self.predictions.targets == k
         won = sparse.csr_array(ranking.wins(p.probabilities[:, k], positive, self.groups, self.count))
-        pairs = self._sums(positive.astype(float), multiplicities) * self._sums((~positive).astype(float), multiplicities)
+        pairs = self._sums(positive.astype(float), multiplicities) * self._sums(
+            (~positive).astype(float), multiplicities
+        )
         return np.einsum("gr,gr->r", multiplicities, won @ multiplicities) / np.where(pairs > 0, pairs, np.nan)
 
     def _called(self, name: str, multiplicities: Array) -> Array:
