@@ -49,8 +49,12 @@ def table(ranked: pd.DataFrame, known: Mapping[str, Settings]) -> pd.DataFrame:
         scores = pd.DataFrame(list(cell.values()))
         alike = [other for b, s, other in found if (b, s) == (backbone, strategy)]
         own = sorted(shaping - frozenset.intersection(*alike))
-        record: dict[str, object] = {"backbone": backbone, "strategy": strategy, "settings": ", ".join(f"{k}={v}" for k, v in own)}
-        record |= {"n": len(scores), "versions": ", ".join(map(str, scores["version"]))}
+        record: dict[str, object] = {
+            "backbone": backbone,
+            "strategy": strategy,
+            "settings": ", ".join(f"{k}={v}" for k, v in own),
+        }
+        record |= {"n": len(scores), "versions": ", ".join(sorted(scores["version"], key=int))}
         for name in FIGURES:
             record |= {name: scores[name].astype(float).mean(), f"{name}_sd": scores[name].astype(float).std(ddof=1)}
         records.append(record)
