@@ -1,7 +1,7 @@
 """Seconds to resample the groups of a test set for many models, beside a plain loop over resampled rows.
 
-The loop is what one would write with numpy and scikit-learn: draw groups, take their rows, score every model. It runs on
-a small part of the resamples and is scaled up; both score the same models on the same number of images.
+The loop is what one would write with numpy and scikit-learn: draw groups, take their rows, score every model. It runs
+on a small part of the resamples and is scaled up; both score the same models on the same number of images.
 
     python benchmarks/intervals.py [--models 20] [--images 4000] [--resamples 10000] [--out build/intervals.json]
 """

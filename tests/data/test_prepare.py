@@ -200,7 +200,8 @@ def test_real_duplicates_are_found_and_kept_together(real_data, tmp_path):
 
 def test_votes_stay_with_the_rows_and_change_no_digest(tmp_path):
     _cells(tmp_path / "cells", [f"{n}.png" for n in range(30)])
-    votes = {f"e{e}": [["", "A", "B"][(n * e) % 3] or "A" if n % 7 else "" for n in range(30)] for e in (1, 2, 3)}
+    rng = np.random.default_rng(0)
+    votes = {f"e{e}": rng.choice(["A", "B", ""], 30, p=[0.4, 0.4, 0.2]).tolist() for e in (1, 2, 3)}
     pd.DataFrame({"file": [f"{n}.png" for n in range(30)], **votes}).to_csv(tmp_path / "cells" / "t.csv", index=False)
     settings = {"source": "table", "table": "t.csv", "file": "file", "votes": ["e1", "e2", "e3"], "classes": ["A", "B"]}
     manifest = prepare.prepare(_experiment(tmp_path / "cells", **settings), tmp_path / "cache").manifest
