@@ -16,7 +16,7 @@ from cellml import crossval as cross_validation
 from cellml import ensemble as ensembles
 from cellml import heatmaps, vision
 from cellml import trial as trials
-from cellml.compare import baselines, collect, formats, report, table
+from cellml.compare import baselines, cells, collect, formats, report, table
 from cellml.config import Experiment
 from cellml.data import images as files
 from cellml.data import store
@@ -256,6 +256,7 @@ def _compare(experiment: Experiment, dataset: Dataset, parent: Run) -> None:
         train_counts=counts,
         description=experiment.description,
         heatmaps=strips,
+        cells=cells.table(ranked, cells.settings(evaluated)),
         ui=environment.server() or environment.LOCAL_UI,
     )
     with parent.artifacts() as folder:

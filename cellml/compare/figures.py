@@ -14,6 +14,7 @@ from cellml.evaluation import confusion as matrices
 from cellml.evaluation import ranking, style
 from cellml.evaluation.predictions import Predictions
 
+LISTED = 20  # models whose rank probabilities are shown
 HIGHLIGHTED = 6  # curves with a colour of their own; further ones are grey
 _BEST, _MODEL, _BASELINE = style.COLOURS[0], "#8db8d9", "#c4c8cd"
 
@@ -50,6 +51,34 @@ def bars(table: pd.DataFrame) -> Figure:
     style.grid(axes)
     axes.grid(visible=False, axis="y")
     axes.tick_params(axis="y", length=0)
+    return figure
+
+
+@style.styled
+def rank_probabilities(table: pd.DataFrame) -> Figure:
+    """How probable each place is for each model, best expected rank on top; the first `LISTED` models and places.
+
+    Args:
+        table: what `table.build` made of at least two models.
+    """
+    probabilities = np.array(table.attrs["ranks"])
+    if not np.isfinite(probabilities).all():
+        return style.note("No rank probabilities: fewer than two groups of test images")
+    order = np.argsort(table["expected_rank"].to_numpy(dtype=float)[: len(probabilities)], kind="stable")[:LISTED]
+    shown = probabilities[order][:, :LISTED]
+    records = table.to_dict("records")
+    names = style.names([formats.title(records[m]) for m in order], 48)
+    figure = style.figure(3.6 + 0.42 * len(shown), 1.2 + 0.34 * len(shown))
+    axes = figure.subplots()
+    axes.imshow(shown, cmap=style.SEQUENTIAL, vmin=0, vmax=1, aspect="auto")
+    for i, j in np.argwhere(shown >= 0.005):
+        ink = "white" if shown[i, j] > 0.55 else style.INK
+        axes.text(j, i, f"{shown[i, j]:.0%}", ha="center", va="center", color=ink, fontsize=7.5)
+    axes.set_xticks(range(shown.shape[1]), [str(place + 1) for place in range(shown.shape[1])])
+    axes.set_yticks(range(len(shown)), [textwrap.fill(name, 34, break_on_hyphens=False) for name in names], fontsize=9)
+    axes.set_xlabel("Rank")
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
     return figure
 
 

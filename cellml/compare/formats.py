@@ -3,7 +3,7 @@
 import html
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,9 +13,11 @@ from rich import box
 from rich.markup import escape
 from rich.table import Table
 
+from cellml.evaluation.comparisons import TOLD
+
 MAJORITY = "majority class"
 DESCRIPTION_LIMIT = 5000  # characters of a registered model's description in MLflow's database
-PARAMS = "params (M)"
+PARAMS, P = "params (M)", "p vs best"
 _FURTHER = {
     "accuracy_thresholded": "accuracy at thresholds",
     "f1_thresholded": "F1 at thresholds",
@@ -62,6 +64,16 @@ def significance(p: Any) -> str:
     return "<0.001" if not missing(p) and float(p) < 0.001 else number(p)
 
 
+def told(row: Any) -> bool:
+    """Whether a row can be told from the best one, as far as anything was tested."""
+    return missing(row["p_holm"]) or float(row["p_holm"]) < TOLD
+
+
+def corrected(row: Any) -> str:
+    """Corrected p of a row, with a mark where it cannot be told from the best: "0.312 ~"."""
+    return significance(row["p_holm"]) + ("" if told(row) else " ~")
+
+
 def label(row: Any) -> str:
     """Model and version of a row, as shown: "cells.resnet18 v3"."""
     return f"{row['model']} v{row['version']}" if row["version"] else str(row["model"])
@@ -74,9 +86,12 @@ def title(row: Any) -> str:
 
 def interval(row: Any) -> str:
     """Balanced accuracy with its interval: "0.812 [0.780, 0.842]"."""
-    low, high = number(row["balanced_accuracy_low"]), number(row["balanced_accuracy_high"])
-    point = number(row["balanced_accuracy"])
-    return f"{point} [{low}, {high}]" if low and high else point
+    return between(*(row[f"balanced_accuracy{end}"] for end in ("", "_low", "_high")))
+
+
+def between(point: float, low: float, high: float) -> str:
+    """A score with its interval, where it has one: "0.812 [0.780, 0.842]"."""
+    return number(point) + (f" [{number(low)}, {number(high)}]" if number(low) and number(high) else "")
 
 
 def further(table: pd.DataFrame) -> list[tuple[str, str]]:
@@ -181,7 +196,12 @@ def render(table: pd.DataFrame) -> Table:
     remarks = escape("\n".join(_remarks(table)[:-1]))
     shown = Table(box=box.SIMPLE_HEAD, pad_edge=False, caption=remarks, caption_justify="left", padding=(0, 1, 0, 0))
     records = table.to_dict("records")
-    left_out = {PARAMS, *_FURTHER.values(), *(head for key, head in further(table) if key in _first_explained(table))}
+    left_out = {
+        PARAMS,
+        P,
+        *_FURTHER.values(),
+        *(head for key, head in further(table) if key in _first_explained(table)),
+    }
     columns = [column for column in _columns(table) if column.name not in left_out]
     for column in columns:
         longest = max(len(column.text(row)) for row in records)
@@ -210,7 +230,8 @@ def _columns(table: pd.DataFrame) -> list[Column]:
     rarest = table.attrs.get("rarest")
     if rarest is not None:
         columns.append(Column(f"recall {rarest}", True, lambda row: number(row[f"recall_{rarest}"])))
-    columns.append(Column("p vs best", True, lambda row: significance(row["p_vs_best"])))
+    columns.append(Column(P, True, lambda row: significance(row["p_vs_best"])))
+    columns.append(Column("p Holm", True, corrected))
     shown = [*_NARROW, *_first_explained(table)]
     columns += [Column(head, True, partial(_cell, key)) for key, head in further(table) if key in shown]
     if any(note(row, table) for row in table.to_dict("records")):
@@ -234,11 +255,20 @@ def _remarks(table: pd.DataFrame) -> list[str]:
     ranked = str(table.attrs.get("metric", "balanced_accuracy")).replace("_", " ")
     lines = [f"{first['n']} test images, digest {first['test_digest']}, ranked by {ranked}."]
     lines += [f"({letter}) identical predictions: {', '.join(group)}." for letter, group in twins(table).items()]
+    lines += _experts(table)
+    if not all(told(row) for row in table.to_dict("records")):
+        lines.append(f"~ cannot be told from the best: p Holm, corrected for how many models, is {TOLD} or more.")
     over = "groups" if table.attrs.get("grouped", True) else "images"
-    lines.append(
-        f"Intervals: 95 % bootstrap over {over}. p: paired on the same resamples, not corrected for how many models."
-    )
+    lines.append(f"Intervals: 95 % bootstrap over {over}. p vs best: paired on the same resamples, not corrected.")
     return lines
+
+
+def _experts(table: pd.DataFrame) -> Iterator[str]:
+    """How well experts agree, for the reader to compare with."""
+    for truth, words in (("others", "the majority of the others"), ("all", "the majority, their own vote counted")):
+        found = [f"{one.expert} {between(*one[3:])}" for one in table.attrs["experts"] if one.truth == truth]
+        if found:
+            yield f"Experts' balanced accuracy against {words}: {', '.join(found)}."
 
 
 def _page(

@@ -28,6 +28,7 @@ class Benchmark:
         train_counts: class name -> training images; empty where unknown.
         description: a sentence under the title.
         heatmaps: `Evaluated.name` -> one strip of heatmaps, as PNG or figure.
+        cells: of `cells.table`; empty where no version is repeated.
         ui: address of MLflow's pages ("http://127.0.0.1:5000"), for links to runs and models.
     """
 
@@ -39,11 +40,14 @@ class Benchmark:
     train_counts: Mapping[str, int] = field(default_factory=dict)
     description: str = ""
     heatmaps: Mapping[str, bytes | Figure] = field(default_factory=dict)
+    cells: pd.DataFrame = field(default_factory=pd.DataFrame)
     ui: str | None = None
 
 
 def write(folder: str | Path, benchmark: Benchmark) -> list[Path]:
-    """Write `table.csv`, `table.md`, `table.tex`, `report.html` and `figures/*.png`.
+    """Write `table.csv`, `table.md`, `table.tex`, `report.html`, `figures/*.png`, and what there is of further tables.
+
+    `cells.csv` sums up versions that differ by the seed alone; `experts.csv` says how well experts agree.
 
     Args:
         folder: made where missing; its `figures` are replaced.
@@ -65,6 +69,10 @@ def write(folder: str | Path, benchmark: Benchmark) -> list[Path]:
     paths[1].write_text(formats.to_markdown(benchmark.table), encoding="utf-8")
     paths[2].write_text(formats.to_latex(benchmark.table), encoding="utf-8")
     paths[3].write_text(html(benchmark, shown), encoding="utf-8")
+    for name, further in (("cells", benchmark.cells), ("experts", pd.DataFrame(benchmark.table.attrs["experts"]))):
+        if len(further):
+            paths.append(folder / f"{name}.csv")
+            formats.write_csv(further, paths[-1])
     for picture in shown:
         paths.append(folder / "figures" / f"{picture.stem}.png")
         paths[-1].write_bytes(picture.png)
@@ -84,11 +92,14 @@ def html(benchmark: Benchmark, shown: Sequence[page.Picture] | None = None) -> s
         train_counts=benchmark.train_counts,
         description=benchmark.description,
         ui=benchmark.ui,
+        cells=benchmark.cells,
     )
 
 
 def pictures(benchmark: Benchmark) -> list[page.Picture]:
-    """Every figure of a benchmark as PNG: bars, ROC curves, then a confusion matrix and a heatmap strip a model.
+    """Every figure of a benchmark as PNG: bars, ROC curves and, of several models, rank probabilities; then theirs.
+
+    Each model has a confusion matrix and, where there is one, a strip of heatmaps.
 
     Raises:
         ValueError: a heatmap of a model that is not in the benchmark.
@@ -102,6 +113,9 @@ def pictures(benchmark: Benchmark) -> list[page.Picture]:
         page.Picture("bars", "balanced_accuracy", "", _png(figures.bars(benchmark.table))),
         page.Picture("roc", "roc", "", _png(figures.roc([one.predictions for one in ranking], names))),
     ]
+    if len(ranking) > 1:
+        drawn = figures.rank_probabilities(benchmark.table)
+        made.append(page.Picture("ranks", "rank_probabilities", "", _png(drawn)))
     for place, one in enumerate(ranking, start=1):
         stem = f"{place:02d}_{one.entry.name[:80]}_v{one.entry.version}"
         figure = figures.confusion(one.predictions, one.title)

@@ -5,11 +5,12 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
+from cellml.compare import against
 from cellml.compare.collect import Evaluated
 from cellml.compare.formats import MAJORITY
 from cellml.config import Compare
 from cellml.data.manifest import Manifest
-from cellml.evaluation import confusion, intervals, metrics, thresholds
+from cellml.evaluation import confusion, experts, intervals, metrics, thresholds
 from cellml.evaluation.predictions import Predictions
 
 COLUMNS = (
@@ -31,7 +32,7 @@ COLUMNS = (
     "balanced_accuracy_high",
     "auroc",
     "mcc",
-    "p_vs_best",
+    *against.COLUMNS,
     "test_digest",
     "run_id",
 )
@@ -71,11 +72,12 @@ def build(
         `recall_<class>_thresholded`, which score the classes that the models' operating thresholds say instead of the
         most probable ones (missing for a model without), where the test rows have soft labels `rmse` and
         `composition_rmse`, and the columns of `explained`.
-        `balanced_accuracy_low` and `_high` are the 95 % interval over resampled groups; `p_vs_best` is the paired p of
-        the ranking metric's difference to the first row (NaN there). Models with the same score share a rank; the
-        baseline's is missing. `identical_to` names the entries with the same probabilities, by model and version,
-        joined by ", ". `attrs` holds "metric", "classes", "rarest", the test rows' rarest class, and "explained", the
-        columns of `explained`.
+        `balanced_accuracy_low` and `_high` are the 95 % interval over resampled groups; `against.columns` says what
+        `against.COLUMNS` mean. Models with the same score share a rank; the baseline's is missing. `identical_to`
+        names the entries with the same probabilities, by model and version, joined by ", ". `attrs` holds "metric",
+        "classes", "rarest", the test rows' rarest class, "explained", the columns of `explained`, "ranks", the models'
+        rank probabilities, and "experts", how well experts agree where the test rows keep their votes
+        (`experts.Agreement`).
 
     Raises:
         UserError: no such metric, or models that did not predict the same rows.
@@ -90,7 +92,7 @@ def build(
     if settings.metric != "balanced_accuracy":
         samples = intervals.paired(predictions, settings.metric, settings.resamples, settings.seed)
     points = np.array([score[settings.metric] for score in scores])
-    p = _against_first(samples, points, metrics.higher_is_better(settings.metric))
+    compared = against.columns(ranking, samples, points, settings.metric)
     same = _identical(ranking)
     digest = test.digest
     explained = explained or {}
@@ -101,7 +103,7 @@ def build(
         row = _described(ranking[m], same[m]) if m < len(ranking) else _baseline()
         row |= {column: score[name] for column, name in _METRICS.items()}
         row |= {"balanced_accuracy_low": interval.low, "balanced_accuracy_high": interval.high}
-        row |= {"n": len(test), "p_vs_best": p[m], "test_digest": digest}
+        row |= {"n": len(test), "test_digest": digest, **{name: compared[name][m] for name in against.COLUMNS}}
         row |= {f"recall_{name}": score[f"recall_{name}"] for name in test.classes}
         row |= {settings.metric: score[settings.metric]} if settings.metric not in _METRICS.values() else {}
         row |= {name: score[name] for name in SOFT} if test.soft_targets is not None else {}
@@ -122,6 +124,8 @@ def build(
         "classes": list(test.classes),
         "rarest": rarest,
         "explained": maps,
+        "ranks": compared.attrs["ranks"],
+        "experts": experts.agreement(test.votes, test.classes, test.groups, settings.resamples, settings.seed),
         "grouped": len(set(test.groups)) < len(test),
     }
     return table
@@ -170,15 +174,6 @@ def _thresholded(one: Evaluated, rarest: str) -> dict[str, float]:
 def _baseline() -> dict[str, object]:
     words = dict.fromkeys(("version", "backbone", "strategy", "run_id", "identical_to"), "")
     return {"model": MAJORITY, "params_m": np.nan, "ms_per_image": np.nan, **words}
-
-
-def _against_first(samples: np.ndarray, points: np.ndarray, higher: bool) -> np.ndarray:
-    """p of each column against the first one, the best; the baseline, last, is never what is compared with."""
-    models = points.copy()
-    models[-1] = min(points[0], points[-1]) if higher else max(points[0], points[-1])
-    p = intervals.p_vs_best(samples, models, higher)
-    p[0] = np.nan
-    return p
 
 
 def _ranks(points: np.ndarray) -> list[int]:

@@ -19,6 +19,7 @@ BOX = ("x0", "y0", "x1", "y1")
 COLUMNS = ("id", "file", "label", "group", "split", "pixels", "row")
 MIXTURE = "mixture"
 SOFT = "soft:"  # prefix of the columns with class probabilities
+VOTES = "votes:"  # prefix of the columns with each expert's class
 
 
 def strata(table: pd.DataFrame) -> npt.NDArray[np.object_]:
@@ -35,9 +36,9 @@ class Manifest:
     Columns of `table`: `id` (unique str), `file` (path relative to the data folder), `label` (class name), `group`
     (str; the id itself where nothing groups), `split` ("train", "val", "test", or "" before splitting), `pixels` (32
     hex digits of the decoded pixels, "" before decoding), `row` (position in the pixel cache, -1 before decoding);
-    optional `x0, y0, x1, y1` (box in source pixels), `mask` (file), `soft:<class>` (label probabilities), and `mixture`
-    (name of the mixture that a row was taken from, so that its own class is unknown and `label` is the most frequent
-    one; "" for the others).
+    optional `x0, y0, x1, y1` (box in source pixels), `mask` (file), `soft:<class>` (label probabilities),
+    `votes:<expert>` (the class that an expert voted for, "" for none), and `mixture` (name of the mixture that a row
+    was taken from, so that its own class is unknown and `label` is the most frequent one; "" for the others).
     """
 
     table: pd.DataFrame
@@ -91,6 +92,14 @@ class Manifest:
         if not all(c in self.table for c in columns):
             return None
         return self.table[columns].to_numpy(dtype=np.float64)
+
+    @property
+    def votes(self) -> dict[str, npt.NDArray[np.int64]]:
+        """Expert -> the class index that he voted for, (N,), -1 for none; empty where there are no votes."""
+        index = {name: k for k, name in enumerate(self.classes)}
+        columns = [c for c in self.table if str(c).startswith(VOTES)]
+        given = {c: [index.get(name, -1) for name in self.table[c]] for c in columns}
+        return {str(c).removeprefix(VOTES): np.array(votes, dtype=np.int64) for c, votes in given.items()}
 
     @property
     def rows(self) -> npt.NDArray[np.int64]:

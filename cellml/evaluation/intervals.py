@@ -116,44 +116,14 @@ def p_vs_best(samples: Array, scores: npt.ArrayLike, higher: bool = True) -> Arr
     return np.where((count > 0) & np.isfinite(points), p, np.nan)
 
 
-def multiplicities(groups: int, resamples: int, seed: int) -> Iterator[Array]:
-    """How often each group is drawn in each resample, in chunks (G, r) float64 of R columns in all, each of sum G."""
-    rng = np.random.default_rng(seed)
-    step = max(1, _CELLS // groups)
-    for start in range(0, resamples, step):
-        columns = min(step, resamples - start)
-        drawn = rng.integers(0, groups, (columns, groups))
-        cells = np.bincount((drawn * columns + np.arange(columns)[:, None]).ravel(), minlength=groups * columns)
-        yield cells.reshape(groups, columns).astype(np.float64)
+def aligned(models: Sequence[Predictions]) -> list[Predictions]:
+    """Several models' predictions with their rows in the first one's order.
 
-
-def _sampled(models: Sequence[Predictions], names: Sequence[str], resamples: int, seed: int) -> dict[str, Array]:
-    for name in names:
-        metrics.check(name, models[0].classes)
-    soft = [name for name in names if name in metrics.SOFT]
-    if soft and models[0].soft_targets is not None and len(soft) < len(names):
-        hard = [name for name in names if name not in metrics.SOFT]
-        return _sampled(models, hard, resamples, seed) | _sampled(models, soft, resamples, seed)
-    aligned = _aligned([metrics.scorable(model, soft=bool(soft)) for model in models])
-    codes, uniques = pd.factorize(aligned[0].groups, sort=True)
-    count = len(uniques)
-    samples = {name: np.full((resamples, len(models)), np.nan) for name in names}
-    if count < 2:
-        return samples
-    prepared = [Resampled(model, codes.astype(np.int64), count) for model in aligned]
-    start = 0
-    for drawn in multiplicities(count, resamples, seed):
-        stop = start + drawn.shape[1]
-        for m, model in enumerate(prepared):
-            for name, values in model.scores(names, drawn).items():
-                samples[name][start:stop, m] = values
-        start = stop
-    return samples
-
-
-def _aligned(models: Sequence[Predictions]) -> list[Predictions]:
+    Raises:
+        UserError: the models saw other images, labels, groups or classes.
+    """
     first = models[0]
-    aligned = [first]
+    found = [first]
     for known in models[1:]:
         if known.classes != first.classes:
             raise UserError(
@@ -175,5 +145,40 @@ def _aligned(models: Sequence[Predictions]) -> list[Predictions]:
                     f"Expected the same {name} for every model, got {count} different ones; "
                     "evaluate every model on the same test set"
                 )
-        aligned.append(model)
-    return aligned
+        found.append(model)
+    return found
+
+
+def multiplicities(groups: int, resamples: int, seed: int) -> Iterator[Array]:
+    """How often each group is drawn in each resample, in chunks (G, r) float64 of R columns in all, each of sum G."""
+    rng = np.random.default_rng(seed)
+    step = max(1, _CELLS // groups)
+    for start in range(0, resamples, step):
+        columns = min(step, resamples - start)
+        drawn = rng.integers(0, groups, (columns, groups))
+        cells = np.bincount((drawn * columns + np.arange(columns)[:, None]).ravel(), minlength=groups * columns)
+        yield cells.reshape(groups, columns).astype(np.float64)
+
+
+def _sampled(models: Sequence[Predictions], names: Sequence[str], resamples: int, seed: int) -> dict[str, Array]:
+    for name in names:
+        metrics.check(name, models[0].classes)
+    soft = [name for name in names if name in metrics.SOFT]
+    if soft and models[0].soft_targets is not None and len(soft) < len(names):
+        hard = [name for name in names if name not in metrics.SOFT]
+        return _sampled(models, hard, resamples, seed) | _sampled(models, soft, resamples, seed)
+    known = aligned([metrics.scorable(model, soft=bool(soft)) for model in models])
+    codes, uniques = pd.factorize(known[0].groups, sort=True)
+    count = len(uniques)
+    samples = {name: np.full((resamples, len(models)), np.nan) for name in names}
+    if count < 2:
+        return samples
+    prepared = [Resampled(model, codes.astype(np.int64), count) for model in known]
+    start = 0
+    for drawn in multiplicities(count, resamples, seed):
+        stop = start + drawn.shape[1]
+        for m, model in enumerate(prepared):
+            for name, values in model.scores(names, drawn).items():
+                samples[name][start:stop, m] = values
+        start = stop
+    return samples

@@ -19,6 +19,7 @@ from cellml.evaluation import calibration, confusion, metrics, populations, rank
 from cellml.evaluation.predictions import Predictions
 
 Array = npt.NDArray[np.float64]
+_PAIRS = 4  # group pairs a row up to which their table is faster than going through the rows
 
 
 def _mean(figure: Callable[[Array], Array], counts: Array) -> Array:
@@ -65,19 +66,17 @@ class Resampled:
         """
         classes = self.predictions.classes
         kinds = {name: name if name in metrics.METRICS else metrics.per_class(name, classes)[0] for name in names}
-        counts = rows = None
+        counts = None
         if any(kind in _OF_COUNTS or kind in _FIGURES for kind in kinds.values()):
             counts = (self._counts @ multiplicities).T.reshape(-1, len(classes), len(classes))
-        if any(kind in ("auroc", "average_precision") for kind in kinds.values()):
-            rows = multiplicities[self.groups]
         found = {}
         for name, kind in kinds.items():
             if kind in _OF_COUNTS and counts is not None:
                 found[name] = _OF_COUNTS[kind](counts)
             elif kind in _FIGURES and counts is not None:
                 found[name] = _FIGURES[kind](counts)[:, metrics.per_class(name, classes)[1]]
-            elif kind in ("auroc", "average_precision") and rows is not None:
-                found[name] = self._ranked(name, kind, rows)
+            elif kind in ("auroc", "average_precision"):
+                found[name] = self._ranked(name, kind, multiplicities)
             elif kind == "ece":
                 found[name] = np.abs(self._gaps @ multiplicities).sum(0) / self._sizes(multiplicities)
             elif kind == "composition_rmse":
@@ -127,16 +126,28 @@ class Resampled:
         errors = np.einsum("p,pr->r", populations.squares(found), drawn)
         return np.sqrt(errors / np.where(count > 0, count, np.nan))
 
-    def _ranked(self, name: str, kind: str, rows: Array) -> Array:
+    def _ranked(self, name: str, kind: str, multiplicities: Array) -> Array:
         p = self.predictions
-        ranked = ranking.auroc if kind == "auroc" else ranking.average_precision
         if name not in metrics.METRICS:
             wanted = [metrics.per_class(name, p.classes)[1]]
         elif kind == "auroc" and len(p.classes) == 2:
             wanted = [1]
         else:
             wanted = list(range(len(p.classes)))
-        return confusion.macro(np.stack([ranked(p.probabilities[:, k], p.targets == k, rows) for k in wanted], axis=1))
+        if kind == "auroc" and self.count**2 <= _PAIRS * len(p):
+            return confusion.macro(np.stack([self._area(k, multiplicities) for k in wanted], axis=1))
+        ranked = ranking.auroc if kind == "auroc" else ranking.average_precision
+        columns = [ranked(p.probabilities[:, k], p.targets == k, multiplicities, self.groups) for k in wanted]
+        return confusion.macro(np.stack(columns, axis=1))
+
+    def _area(self, k: int, multiplicities: Array) -> Array:
+        """AUROC of class k by the pairs that groups win against each other, (R,)."""
+        p, positive = self.predictions, self.predictions.targets == k
+        won = sparse.csr_array(ranking.wins(p.probabilities[:, k], positive, self.groups, self.count))
+        pairs = self._sums(positive.astype(float), multiplicities) * self._sums(
+            (~positive).astype(float), multiplicities
+        )
+        return np.einsum("gr,gr->r", multiplicities, won @ multiplicities) / np.where(pairs > 0, pairs, np.nan)
 
     def _called(self, name: str, multiplicities: Array) -> Array:
         times = multiplicities[self.groups].T.astype(np.int64)

@@ -28,7 +28,7 @@ from cellml.tracking.run import Run
 
 __all__ = [
     "REASON", "Adopted", "Record", "Run", "Terminated", "adopt", "child", "children", "close", "connect", "existing",
-    "experiment_of", "parent", "status", "trials",
+    "experiment_of", "parent", "settings", "status", "trials",
 ]  # fmt: skip
 
 CONFIG = "config.yaml"
@@ -153,6 +153,20 @@ def experiment_of(run_id: str) -> Experiment:
             with tempfile.TemporaryDirectory(prefix="cellml-") as folder:
                 return config.load(found.download(CONFIG, folder))
     raise UserError(f"Expected {CONFIG} on the run {run_id}, found none; name the experiment file with -P experiment=")
+
+
+def settings(run_id: str) -> dict[str, str]:
+    """What a run was made with, by dotted path: its params over its parent's, and its kind; empty where it is gone."""
+    client, found = MlflowClient(), dict[str, str]()
+    try:
+        run = client.get_run(run_id)
+        if above := run.data.tags.get(MLFLOW_PARENT_RUN_ID):
+            found |= client.get_run(above).data.params
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        return {}
+    return found | run.data.params | {KIND: run.data.tags.get(KIND, "")}
 
 
 def adopt(parent: Run, study: str) -> Adopted:

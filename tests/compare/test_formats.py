@@ -142,3 +142,34 @@ def test_short_tables_show_the_first_methods_main_scores_and_the_terminal_none(m
     console = Console(width=200, record=True, file=io.StringIO())
     console.print(formats.render(built))
     assert "gradcam" not in console.export_text()
+
+
+def test_entries_that_cannot_be_told_from_the_best_are_marked_everywhere(test_rows, train_counts):
+    models = [evaluated(test_rows, f"net{i}", skill, seed=i) for i, skill in enumerate((3, 2.9, 0))]
+    built = table.build(models, test_rows, train_counts, SETTINGS)
+    alike = [row["p_holm"] >= 0.05 for row in built.to_dict("records")]
+    assert alike == [False, True, False, False]
+    lines = [cells(line) for line in formats.to_markdown(built).splitlines() if line.startswith("|")]
+    column = lines[0].index("p Holm")
+    assert [line[column].endswith(r" \~") for line in lines[2:]] == alike
+    assert r"\textasciitilde{}" in formats.to_latex(built)
+    console = Console(width=120, record=True, file=io.StringIO())
+    console.print(formats.render(built))
+    text = console.export_text()
+    assert text.count(" ~") == 1
+    assert "~ cannot be told from the best" in text
+    apart = table.build([models[0], models[2]], test_rows, train_counts, SETTINGS)
+    assert "cannot be told" not in formats.to_markdown(apart)
+
+
+def test_experts_are_a_line_under_the_table(test_rows, train_counts):
+    rows = test_rows
+    for expert, wrong in (("ann", 5), ("bob", 9), ("cy", 14)):
+        said = [NASTY[(t + 1) % 4] if i % wrong == 0 else NASTY[t] for i, t in enumerate(rows.targets)]
+        rows = rows.with_column(f"votes:{expert}", said)
+    text = formats.to_markdown(table.build([evaluated(rows, "net", 1)], rows, train_counts, SETTINGS))
+    assert re.search(r"against the majority of the others: ann 0\.\d{3} \[0\.\d{3}, 0\.\d{3}\], bob 0", text)
+    assert "their own vote counted: ann 0." in text
+    assert "xperts" not in formats.to_markdown(
+        table.build([evaluated(test_rows, "n", 1)], test_rows, train_counts, SETTINGS)
+    )

@@ -3,11 +3,12 @@ import io
 import re
 from html.parser import HTMLParser
 
+import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from cellml.compare import figures, page, report, table
+from cellml.compare import cells, figures, page, report, table
 from cellml.config import Compare
 from tests.compare.conftest import NASTY, evaluated, manifest
 
@@ -85,7 +86,7 @@ def test_a_second_report_leaves_no_figure_of_the_first(models, test_rows, train_
 def test_page_needs_nothing_from_outside(models, test_rows, train_counts):
     parsed = Page(report.html(benchmark(models, test_rows, train_counts, heatmaps={models[0].name: png()})))
     sources = parsed.attributes("img", "src")
-    assert len(sources) == 2 + 4 + 1
+    assert len(sources) == 3 + 4 + 1
     assert all(source.startswith("data:image/png;base64,") for source in sources)
     assert not parsed.attributes("script", "src")
     assert not parsed.attributes("a", "href")
@@ -143,7 +144,7 @@ def test_page_of_any_size(k, count):
     test = manifest([f"class {i}" for i in range(k)])
     models = [evaluated(test, "m" * 90 + str(i), 1, seed=i) for i in range(count)]
     parsed = Page(report.html(benchmark(models, test, {"class 0": 3, "class 1": 1})))
-    assert len(parsed.attributes("img", "src")) == 2 + count
+    assert len(parsed.attributes("img", "src")) == 2 + (count > 1) + count
 
 
 def test_heatmaps_of_an_unknown_model_are_refused(models, test_rows, train_counts):
@@ -175,3 +176,31 @@ def test_roc_shows_the_rarer_of_two_classes_or_all():
     drawn = figures.roc(many, list("abcdefghi"))
     assert [axes.get_title() for axes in drawn.axes] == ["a", "b", "c"]
     assert [text.get_text() for text in drawn.legends[0].get_texts()] == [*"abcdef", "3 further models"]
+
+
+def test_seeds_and_experts_have_a_table_and_a_section_where_there_are_any(test_rows, train_counts, tmp_path):
+    models = [evaluated(test_rows, "net", 1, seed=seed, version=str(seed + 1)) for seed in range(3)]
+    names = {path.name for path in report.write(tmp_path / "plain", benchmark(models, test_rows, train_counts))}
+    assert not names & {"cells.csv", "experts.csv"}
+    assert "rank_probabilities.png" in names
+    rows = test_rows
+    for expert in "xyz":
+        rows = rows.with_column(f"votes:{expert}", [NASTY[t] for t in rows.targets])
+    built = table.build(models, rows, train_counts, SETTINGS)
+    known = {one.name: {"train.seed": one.entry.version} for one in models}
+    shown = report.Benchmark("cells", built, models, rows, SETTINGS, train_counts, cells=cells.table(built, known))
+    names = {path.name for path in report.write(tmp_path / "whole", shown)}
+    assert {"cells.csv", "experts.csv"} <= names
+    assert pd.read_csv(tmp_path / "whole" / "cells.csv")["n"].tolist() == [3]
+    assert len(pd.read_csv(tmp_path / "whole" / "experts.csv")) == 6
+    texts = Page((tmp_path / "whole" / "report.html").read_text(encoding="utf-8")).texts
+    assert {"Seeds", "Experts", "Rank probabilities", "1.000 [1.000, 1.000]"} <= set(texts)
+    mean, sd = built["auroc"][:3].mean(), built["auroc"][:3].std()
+    assert f"{mean:.3f} ± {sd:.3f}" in texts
+
+
+def test_rank_figure_holds_the_probabilities(models, test_rows, train_counts):
+    built = table.build(models, test_rows, train_counts, SETTINGS)
+    image = figures.rank_probabilities(built).axes[0].images[0].get_array()
+    order = built["expected_rank"][:4].argsort().to_numpy()
+    assert image.tolist() == [built.attrs["ranks"][m] for m in order]

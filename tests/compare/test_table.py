@@ -13,7 +13,8 @@ from tests.compare.conftest import NASTY, evaluated, manifest
 SETTINGS = Compare(resamples=300)
 HEAD = """
     rank model version backbone strategy params_m ms_per_image n accuracy loss precision recall f1 balanced_accuracy
-    balanced_accuracy_low balanced_accuracy_high auroc mcc p_vs_best test_digest run_id
+    balanced_accuracy_low balanced_accuracy_high auroc mcc p_vs_best p_holm rank_1 expected_rank p_delong_ungrouped
+    p_mcnemar_ungrouped p_mcnemar_mid_ungrouped test_digest run_id
 """
 
 

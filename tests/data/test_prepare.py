@@ -8,6 +8,7 @@ from PIL import Image
 from cellml import config
 from cellml.config import Split
 from cellml.data import checks, images, prepare
+from cellml.data.manifest import Manifest
 from cellml.errors import UserError
 
 AMI = {
@@ -195,3 +196,24 @@ def test_real_duplicates_are_found_and_kept_together(real_data, tmp_path):
     data = prepare.prepare(_experiment(real_data / "atnorm-br"), tmp_path)
     assert (data.manifest.table.groupby("pixels")["split"].nunique() == 1).all()
     assert {"contradictory labels", "identical images"} <= {p.kind for p in data.report.problems}
+
+
+def test_votes_stay_with_the_rows_and_change_no_digest(tmp_path):
+    _cells(tmp_path / "cells", [f"{n}.png" for n in range(30)])
+    rng = np.random.default_rng(0)
+    votes = {f"e{e}": rng.choice(["A", "B", ""], 30, p=[0.4, 0.4, 0.2]).tolist() for e in (1, 2, 3)}
+    pd.DataFrame({"file": [f"{n}.png" for n in range(30)], **votes}).to_csv(tmp_path / "cells" / "t.csv", index=False)
+    settings = {"source": "table", "table": "t.csv", "file": "file", "votes": ["e1", "e2", "e3"], "classes": ["A", "B"]}
+    manifest = prepare.prepare(_experiment(tmp_path / "cells", **settings), tmp_path / "cache").manifest
+    assert list(manifest.votes) == ["e1", "e2", "e3"]
+    for expert, found in manifest.votes.items():
+        given = [votes[expert][int(file.removesuffix(".png"))] for file in manifest.table["file"]]
+        assert found.tolist() == [{"A": 0, "B": 1, "": -1}[name] for name in given]
+    without = manifest.table.drop(columns=[f"votes:{expert}" for expert in votes])
+    assert Manifest(without, manifest.classes).digest == manifest.digest
+    assert Manifest(without, manifest.classes).votes == {}
+    manifest.where(manifest.targets == 0).save(tmp_path / "m.parquet")
+    assert (
+        Manifest.load(tmp_path / "m.parquet").votes["e2"].tolist()
+        == manifest.votes["e2"][manifest.targets == 0].tolist()
+    )

@@ -67,3 +67,30 @@ def test_curve_gives_scikit_learns_roc_and_precision_recall():
 def test_curve_of_one_row():
     cuts, true, false = ranking.curve(np.array([0.4]), np.array([True]))
     assert (cuts.tolist(), true.tolist(), false.tolist()) == ([np.inf, 0.4], [0, 1], [0, 0])
+
+
+@pytest.mark.parametrize("decimals", [1, 8])
+def test_auroc_of_groups_drawn_again_is_that_of_the_rows_by_rows_and_by_pairs_of_groups(decimals):
+    rng = np.random.default_rng(0)
+    groups, positive = rng.integers(0, 6, 80), rng.random(80) < 0.4
+    scores = np.round(rng.random(80) + 0.3 * positive, decimals)
+    drawn = rng.multinomial(6, np.full(6, 1 / 6), 20).T.astype(float)
+    won = ranking.wins(scores, positive, groups, 6)
+    over, under = (np.bincount(groups[rows], minlength=6) for rows in (positive, ~positive))
+    for r, times in enumerate(drawn.T):
+        rows = np.repeat(np.arange(80), times[groups].astype(int))
+        right = oracle.roc_auc_score(positive[rows], scores[rows])
+        assert ranking.auroc(scores, positive, drawn, groups)[r] == pytest.approx(right)
+        assert times @ won @ times / (times @ over) / (times @ under) == pytest.approx(right)
+        right = oracle.average_precision_score(positive[rows], scores[rows])
+        assert ranking.average_precision(scores, positive, drawn, groups)[r] == pytest.approx(right)
+
+
+def test_blocks_of_columns_change_nothing(monkeypatch):
+    rng = np.random.default_rng(1)
+    scores, positive, weights = rng.random(30), rng.random(30) < 0.5, rng.integers(0, 3, (30, 25)).astype(float)
+    whole = [of(scores, positive, weights) for of in (ranking.auroc, ranking.average_precision)]
+    monkeypatch.setattr(ranking, "_CELLS", 90)
+    np.testing.assert_array_equal(
+        whole, [of(scores, positive, weights) for of in (ranking.auroc, ranking.average_precision)]
+    )

@@ -300,3 +300,16 @@ def test_an_experiment_name_with_awkward_characters(store):
     with runs.parent("train", Experiment(name="CD4+/é: (a)")) as run:
         pass
     assert MlflowClient().get_experiment(run.experiment_id).name == "CD4+/é: (a)"
+
+
+def test_settings_of_a_child_are_its_own_over_its_parents(store, experiment):
+    with runs.parent("sweep", experiment) as parent:
+        tags = {"cellml.kind": "trial"}
+        with runs.child(parent, "trial", {"train.seed": 7, "train.lr": 0.5}, tags) as child:
+            pass
+    flat = {key: value for key, value in experiment.flat().items() if key.startswith("input.")}
+    own = runs.settings(child.id)
+    assert (own["train.seed"], own["train.lr"], own["cellml.kind"]) == ("7", "0.5", "trial")
+    assert {key: own[key] for key in flat} == {key: stored(parent).data.params[key] for key in flat}
+    assert runs.settings(parent.id)["cellml.kind"] == "sweep"
+    assert runs.settings("0" * 32) == {}

@@ -8,7 +8,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from cellml.config import Data
-from cellml.data.manifest import BOX, MIXTURE, SOFT
+from cellml.data.manifest import BOX, MIXTURE, SOFT, VOTES
 from cellml.data.problems import Problem, Rows
 from cellml.data.sources import columns, paths, published
 from cellml.data.sources.labels import Labels
@@ -77,6 +77,8 @@ def assemble(
         problems += more
     if labels.soft is not None:
         table[[SOFT + name for name in labels.classes]] = labels.soft
+    for expert, names in labels.votes.items():
+        table[VOTES + expert] = names
     if labels.mixtures is not None:
         table[MIXTURE] = labels.mixtures
         if data.group is None and group is None:

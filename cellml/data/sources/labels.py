@@ -28,6 +28,7 @@ class Labels:
         soft: (N, K) label probabilities, or None.
         mixtures: (N,) str, name of the mixture that a row's own class is unknown in, or "" ; None where there are none.
         problems: what was left out.
+        votes: expert -> (N,) str, the class that he voted for or "".
     """
 
     names: npt.NDArray[np.object_]
@@ -35,6 +36,7 @@ class Labels:
     soft: npt.NDArray[np.float64] | None = None
     mixtures: npt.NDArray[np.object_] | None = None
     problems: list[Problem] = field(default_factory=list)
+    votes: dict[str, npt.NDArray[np.object_]] = field(default_factory=dict)
 
 
 def from_table(frame: pd.DataFrame, data: Data, where: str) -> Labels:
@@ -58,7 +60,8 @@ def from_table(frame: pd.DataFrame, data: Data, where: str) -> Labels:
         return labels
     given = data if data.classes is not None else data.model_copy(update={"classes": list(labels.classes)})
     hard = from_values(columns.column(frame, data.label, where, "data.label"), given, where)
-    return Labels(hard.names, hard.classes, labels.soft, problems=[*hard.problems, *labels.problems])
+    problems = [*hard.problems, *labels.problems]
+    return Labels(hard.names, hard.classes, labels.soft, problems=problems, votes=labels.votes)
 
 
 def from_values(values: npt.ArrayLike, data: Data, where: str) -> Labels:
@@ -162,7 +165,8 @@ def _from_votes(frame: pd.DataFrame, data: Data, where: str) -> Labels:
         tied &= ~none
         text = f"{_rows(tied)} of {where} with tied votes, given the class that stands first in data.classes"
         problems += _left_out("tied votes", text, tied)
-    return Labels(np.where(none, "", majority), classes, soft, problems=problems)
+    given = dict(zip(data.votes or [], names.T, strict=True))
+    return Labels(np.where(none, "", majority), classes, soft, problems=problems, votes=given)
 
 
 def _check_votes(votes: npt.NDArray[np.object_], elected: set[str], experts: list[str], where: str) -> None:

@@ -176,6 +176,8 @@ def test_votes_give_majority_and_shares(cells, read):
     assert rows.table[SOFT + "yes"].tolist() == pytest.approx([2 / 3, 0, 1, 0.5])
     assert (rows.table[SOFT + "yes"] + rows.table[SOFT + "no"]).tolist() == pytest.approx([1] * 4)
     assert {p.kind: p.ids for p in rows.problems} == {"no label": ("row 5",), "tied votes": ("row 4",)}
+    assert rows.table["votes:e3"].tolist() == ["yes", "no", "", "yes"]
+    assert rows.table["votes:e1"].tolist() == ["yes", "no", "yes", ""]
 
 
 def test_votes_beside_a_label_column_are_soft_labels_only(cells, read):
@@ -184,6 +186,7 @@ def test_votes_beside_a_label_column_are_soft_labels_only(cells, read):
     assert rows.classes == ("G1", "S")
     assert rows.table["label"].tolist() == ["G1", "S"]
     assert rows.table[SOFT + "S"].tolist() == [1.0, 0.5]
+    assert rows.table["votes:e2"].tolist() == ["S", "G1"]
     assert rows.problems == []
 
 
