@@ -47,6 +47,7 @@ class Data(Section):
         None  # columns with experts' votes; the label is their majority, the soft label their share
     )
     probabilities: dict[str, str] | None = None  # class name -> column
+    auxiliary: list[str] = []  # columns with further labels of the images, learnt beside the class: see train.auxiliary
     classes: dict[str, str] | list[str] | None = None  # label value -> class name, or class names; in this order
     mixtures: dict[str, dict[str, float]] = {}  # label value -> ratio of classes: images of a well of that mixture
     unlisted: Literal["error", "drop"] = "error"  # rows whose label is not among `classes`
@@ -159,7 +160,9 @@ class Augment(Section):
     color: float = Field(0.0, ge=0, lt=1)  # factor per channel: stain or colour jitter
     noise: float = Field(0.0, ge=0, lt=1)  # standard deviation, as a share of the range
     erase: float = Field(0.0, ge=0, le=1)  # probability of erasing a random rectangle
+    stain: float = Field(0.0, ge=0, lt=1)  # colour images of H&E or HED: factor and offset of each stain
     mixup: float = Field(0.0, ge=0)  # alpha of the Beta distribution
+    cutmix: float = Field(0.0, ge=0)  # the same, of a rectangle from another image; with both, a batch draws one
 
 
 class Train(Section):
@@ -175,6 +178,7 @@ class Train(Section):
     loss: str = "cross_entropy"
     loss_options: dict[str, Any] = {}
     label_smoothing: float = Field(0.0, ge=0, lt=1)
+    auxiliary: float = Field(0.0, ge=0)  # weight of the mean loss of the labels in data.auxiliary
     ema: float = Field(0.0, ge=0, lt=1)  # decay of the averaged weights, per step; 0: none
     patience: int | None = Field(None, ge=1)  # epochs without a better `monitor` before stopping
     monitor: str = "balanced_accuracy"  # validation metric that picks the best epoch and the best trial

@@ -11,6 +11,8 @@ from cellml.config import Augment
 
 _DIAGONAL = 1.42
 _ERASE_AREA = (0.02, 0.2)  # share of the image
+_STAINS = ((0.65, 0.70, 0.29), (0.07, 0.99, 0.11), (0.27, 0.57, 0.78))  # of H, E and DAB: densities of R, G and B
+_OFFSET, _DARKEST = 0.2, 1 / 255
 _ERASE_ASPECT = (0.3, 1 / 0.3)  # Zhong et al., "Random Erasing Data Augmentation", AAAI 2020
 
 
@@ -104,9 +106,11 @@ def geometry(images: Tensor, config: Augment, size: int, generator: torch.Genera
 
 
 def intensity(images: Tensor, config: Augment, generator: torch.Generator) -> Tensor:
-    """Brightness, contrast (around each image's mean of each channel), colour per channel, noise, erasing."""
+    """Stains, brightness, contrast (around each image's mean of each channel), colour per channel, noise, erasing."""
     count, channels = images.shape[:2]
     on = generator.device
+    if config.stain:
+        images = stain(images, config.stain, generator)
 
     def uniform(limit: float, width: int) -> Tensor:
         return (torch.rand((count, width, 1, 1), generator=generator, device=on) * 2 - 1) * limit
@@ -129,6 +133,32 @@ def intensity(images: Tensor, config: Augment, generator: torch.Generator) -> Te
     if config.erase:
         images = torch.where(_rectangles(images, config.erase, generator), mean * factor + offset, images)
     return images
+
+
+def stain(images: Tensor, limit: float, generator: torch.Generator) -> Tensor:
+    """Change how much of haematoxylin, eosin and DAB each image took up: s -> a s + b for each stain.
+
+    Optical densities are separated into stains by the matrix of Ruifrok and Johnston, "Quantification of histochemical
+    staining by color deconvolution", Anal Quant Cytol Histol 23 (2001); factors and offsets as in Tellez et al.,
+    "Whole-slide mitosis detection in H&E breast histology", IEEE TMI 37 (2018).
+
+    Args:
+        images: (N, 3, S, S) RGB on a scale of 0 to 1.
+        limit: a is uniform in [1 - limit, 1 + limit], b in [-limit, limit] times a density of 0.2.
+        generator: on the images' device.
+
+    Returns:
+        (N, 3, S, S), from 0 to 1.
+    """
+    on, kind = images.device, images.dtype
+    absorbed = torch.tensor(_STAINS, device=on, dtype=kind)
+    factor, offset = (torch.rand((2, len(images), 3), generator=generator, device=on, dtype=kind) * 2 - 1) * limit
+    # densities d = s M; d' = (s (1 + f) + b) M, so that d' = d M^-1 diag(1 + f) M + b M
+    turned = torch.linalg.inv(absorbed) @ ((1 + factor).unsqueeze(2) * absorbed)
+    added = _OFFSET * offset @ absorbed
+    density = -images.clamp(_DARKEST, 1).log()
+    density = torch.einsum("nchw,ncd->ndhw", density, turned) + added[:, :, None, None]
+    return torch.exp(-density).clamp(0, 1)
 
 
 def augment(images: Tensor, config: Augment, size: int, generator: torch.Generator) -> Tensor:
@@ -165,14 +195,54 @@ def mixup(
     """
     if not alpha:
         return images, targets, weights
-    count, on = len(images), generator.device
-    share = mixing_shares(count, alpha, generator).to(images.dtype)
-    partner = torch.randperm(count, generator=generator, device=on)
+    share = mixing_shares(len(images), alpha, generator).to(images.dtype)
+    partner = torch.randperm(len(images), generator=generator, device=generator.device)
     images = torch.lerp(images[partner], images, share.view(-1, 1, 1, 1))
+    return images, *_mixed(targets, weights, share, partner)
+
+
+def cutmix(
+    images: Tensor, targets: Tensor, weights: Tensor, alpha: float, generator: torch.Generator
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Replace a rectangle of every image by that of another (Yun et al., "CutMix", ICCV 2019), drawn per sample.
+
+    The rectangle has the image's shape and 1 - share of its area, share from Beta(alpha, alpha), and a uniform centre;
+    what stands out of the image is cut off, and the targets follow the area that was replaced.
+
+    Args and returns: as `mixup`.
+    """
+    if not alpha:
+        return images, targets, weights
+    count, on = len(images), generator.device
+    height, width = images.shape[-2:]
+    half = ((1 - mixing_shares(count, alpha, generator)).sqrt() / 2).to(images.dtype).view(-1, 1, 1, 1)
+    y0, x0 = torch.rand((2, count, 1, 1, 1), generator=generator, device=on)
+    partner = torch.randperm(count, generator=generator, device=on)
+    y = (torch.arange(height, device=on) + 0.5).view(1, 1, -1, 1) / height
+    x = (torch.arange(width, device=on) + 0.5).view(1, 1, 1, -1) / width
+    inside = ((y - y0).abs() < half) & ((x - x0).abs() < half)
+    share = 1 - inside.to(images.dtype).mean((1, 2, 3))
+    images = torch.where(inside, images[partner], images)
+    return images, *_mixed(targets, weights, share, partner)
+
+
+def mix(
+    images: Tensor, targets: Tensor, weights: Tensor, config: Augment, generator: torch.Generator
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Mix a batch by `mixup` or `cutmix`; where both are on, either with probability 1/2."""
+    cut = bool(config.cutmix)
+    if config.mixup and config.cutmix:
+        cut = bool(torch.rand((), generator=generator, device=generator.device) < 0.5)
+    if cut:
+        return cutmix(images, targets, weights, config.cutmix, generator)
+    return mixup(images, targets, weights, config.mixup, generator)
+
+
+def _mixed(targets: Tensor, weights: Tensor, share: Tensor, partner: Tensor) -> tuple[Tensor, Tensor]:
     mine, other = share * weights, (1 - share) * weights[partner]
     mixed = mine + other
     targets = mine.unsqueeze(1) * targets + other.unsqueeze(1) * targets[partner]
-    return images, targets / mixed.clamp_min(1e-12).unsqueeze(1), mixed
+    return targets / mixed.clamp_min(1e-12).unsqueeze(1), mixed
 
 
 def mixing_shares(count: int, alpha: float, generator: torch.Generator) -> Tensor:

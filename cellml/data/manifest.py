@@ -20,6 +20,7 @@ COLUMNS = ("id", "file", "label", "group", "split", "pixels", "row")
 MIXTURE = "mixture"
 SOFT = "soft:"  # prefix of the columns with class probabilities
 VOTES = "votes:"  # prefix of the columns with each expert's class
+AUXILIARY = "auxiliary:"  # prefix of the columns with further labels
 
 
 def strata(table: pd.DataFrame) -> npt.NDArray[np.object_]:
@@ -37,7 +38,8 @@ class Manifest:
     (str; the id itself where nothing groups), `split` ("train", "val", "test", or "" before splitting), `pixels` (32
     hex digits of the decoded pixels, "" before decoding), `row` (position in the pixel cache, -1 before decoding);
     optional `x0, y0, x1, y1` (box in source pixels), `mask` (file), `soft:<class>` (label probabilities),
-    `votes:<expert>` (the class that an expert voted for, "" for none), and `mixture` (name of the mixture that a row
+    `votes:<expert>` (the class that an expert voted for, "" for none), `auxiliary:<column>` (a further label that a
+    network may learn beside the class, "" for none), and `mixture` (name of the mixture that a row
     was taken from, so that its own class is unknown and `label` is the most frequent one; "" for the others).
     """
 
@@ -100,6 +102,12 @@ class Manifest:
         columns = [c for c in self.table if str(c).startswith(VOTES)]
         given = {c: [index.get(name, -1) for name in self.table[c]] for c in columns}
         return {str(c).removeprefix(VOTES): np.array(votes, dtype=np.int64) for c, votes in given.items()}
+
+    @property
+    def auxiliary(self) -> dict[str, npt.NDArray[np.object_]]:
+        """Column -> further labels, (N,) str, "" for none; empty where the experiment names no such column."""
+        columns = [str(c) for c in self.table if str(c).startswith(AUXILIARY)]
+        return {c.removeprefix(AUXILIARY): self.table[c].to_numpy(dtype=object) for c in columns}
 
     @property
     def rows(self) -> npt.NDArray[np.int64]:

@@ -5,7 +5,7 @@ import numpy.typing as npt
 import torch
 
 from cellml.data import augment
-from cellml.training import arrays, device, loop, synthesis
+from cellml.training import arrays, auxiliary, device, loop, synthesis
 from cellml.training.job import Job, Outcome, initial
 from cellml.training.module import Module
 from cellml.training.progress import Bar
@@ -23,14 +23,16 @@ def finetune(job: Job) -> Outcome:
     precision = device.precision(settings.precision, on)
     pixels = with_margin(job)
     model = initial(job.experiment, job.train, _central(pixels, size), job.pretrained)
-    pixels, targets, sample = synthesis.extended(pixels, arrays.labels(job.train), job.sample, job.rows)
+    further = auxiliary.labels(job.train) if settings.auxiliary else []
+    known = torch.cat([arrays.labels(job.train), *further], dim=1)
+    pixels, targets, sample = synthesis.extended(pixels, known, job.sample, job.rows)
     learnt, judged = arrays.load(pixels, targets, on), None
     if job.validation is not None:
         judged = arrays.load(job.prepared(job.validation), arrays.labels(job.validation), on)
     order = torch.Generator().manual_seed(settings.seed)
     batches = arrays.Batches(sample, settings.batch_size, order, on, settings.steps)
     with Bar(model.spec.backbone, job.epochs, len(batches), job.progress) as bar:
-        module = Module(job, model, learnt, judged, bar)
+        module = Module(job, model, learnt, judged, bar, [labels.shape[1] for labels in further])
         checks = arrays.InOrder(len(judged), SCORED, on) if judged is not None else None
         loop.run(module, batches, checks, epochs=job.epochs, device=on, precision=precision)
     model.load_state_dict(module.best_state)

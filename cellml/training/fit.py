@@ -86,6 +86,7 @@ def fit(
     start = time.perf_counter()
     settings = experiment.train
     _check(experiment, train, validation)
+    _check_changes(experiment, dataset)
     on = device.pick(settings.device)
     rows = TrainingRows.of(train, _spaces(experiment, dataset, train, on, pretrained, reference))
     sampling = experiment.sampling
@@ -201,6 +202,17 @@ def _check(experiment: Experiment, train: Manifest, validation: Manifest | None)
         raise UserError(
             f"Expected train.monitor to have a value on the validation rows, got NaN for {settings.monitor!r}: "
             f"{reason}; choose another metric or raise split.validation"
+        )
+
+
+def _check_changes(experiment: Experiment, dataset: Dataset) -> None:
+    if experiment.train.augment.stain and dataset.pixels.channels != 3:
+        raise UserError(
+            f"Expected colour images for train.augment.stain, got {dataset.pixels.channels} channels; set it to 0"
+        )
+    if experiment.train.auxiliary and experiment.model.mode == "frozen":
+        raise UserError(
+            "Expected a trunk that learns for train.auxiliary, got model.mode: frozen; set train.auxiliary to 0"
         )
 
 

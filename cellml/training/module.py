@@ -1,5 +1,6 @@
 """The LightningModule: augment, mix and step; score the validation images after each epoch; keep the best weights."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -9,7 +10,7 @@ from cellml.data import augment
 from cellml.errors import UserError
 from cellml.evaluation import metrics
 from cellml.models.classifier import Classifier
-from cellml.training import device, losses, optim
+from cellml.training import auxiliary, device, losses, optim
 from cellml.training.arrays import Arrays
 from cellml.training.job import Job
 from cellml.training.loop import L
@@ -29,7 +30,16 @@ class Module(L.LightningModule):
         best_state: the network's tensors there, with `monitor`; else those of the last epoch.
     """
 
-    def __init__(self, job: Job, classifier: Classifier, train: Arrays, validation: Arrays | None, bar: Bar) -> None:
+    def __init__(
+        self,
+        job: Job,
+        classifier: Classifier,
+        train: Arrays,
+        validation: Arrays | None,
+        bar: Bar,
+        further: Sequence[int] = (),
+    ) -> None:
+        """`further` are the numbers of values of each auxiliary label, behind the classes in the training targets."""
         super().__init__()
         self.job, self.settings, self.bar = job, job.experiment.train, bar
         self.classifier = classifier
@@ -37,6 +47,7 @@ class Module(L.LightningModule):
         self.loss = losses.build(
             self.settings.loss, self.settings.loss_options, classifier.spec.classes, job.mass.tolist()
         )
+        self.heads = auxiliary.Heads(classifier.net, further) if further else None
         self.average: optim.Average[Classifier] | None = None
         self.history: list[dict[str, float]] = []
         self.best_epoch = 0
@@ -48,6 +59,8 @@ class Module(L.LightningModule):
     def configure_optimizers(self) -> Any:
         """The optimiser with its schedule, stepped after every batch."""
         optimizer = optim.optimizer(self.classifier.net, self.settings)
+        if self.heads is not None:
+            optimizer.add_param_group({"params": list(self.heads.parameters())})
         schedule = optim.schedule(optimizer, self.settings, int(self.trainer.estimated_stepping_batches))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
@@ -60,24 +73,32 @@ class Module(L.LightningModule):
         if self.settings.ema:
             self.average = optim.Average(self.classifier, self.settings.ema)
 
+    def on_fit_end(self) -> None:
+        """The network is handed out without the hooks that the auxiliary heads read it by."""
+        if self.heads is not None:
+            self.heads.remove()
+
     def training_step(self, batch: tuple[Tensor, Tensor], index: int) -> Tensor:
         """Loss of one batch of positions and weights."""
         rows, weights = batch
         images, targets, weights = self.batch(rows, weights)
         logits = self.classifier.net(images)
+        targets, further = targets.tensor_split([logits.shape[1]], dim=1)
         values = self.loss(logits.float(), losses.smooth(targets, self.settings.label_smoothing))
+        if self.heads is not None:
+            values = values + self.settings.auxiliary * self.heads.loss(further)
         loss = losses.weighted(values, weights)
         self._total += loss.detach() * len(rows)
         self._seen += len(rows)
         return loss
 
     def batch(self, rows: Tensor, weights: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """What the network is trained on: normalised images (N, C, S, S), targets (N, K) and weights (N,)."""
+        """What the network is trained on: normalised images (N, C, S, S), targets (N, K + A) and weights (N,)."""
         c, changes = self.classifier, self.settings.augment
         images = (self.train_arrays.take(rows) - c.low) / c.scale
         images = augment.augment(images, changes, c.spec.size, self.generator)
         targets = self.train_arrays.labels(rows)
-        images, targets, weights = augment.mixup(images, targets, weights, changes.mixup, self.generator)
+        images, targets, weights = augment.mix(images, targets, weights, changes, self.generator)
         images = (images - c.mean) / c.std
         return images.contiguous(memory_format=self._layout), targets, weights
 

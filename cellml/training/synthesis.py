@@ -51,19 +51,20 @@ def extended(
 
     Args:
         pixels: (N, S, S, C), of the training rows.
-        labels: (N, K) class probabilities.
+        labels: (N, K + A) class probabilities, and whatever else is known of a row in columns behind them.
         sample: M items.
         training: the N rows.
 
     Returns:
-        (N + L, S, S, C), (N + L, K), and a sample without blends or transforms.
+        (N + L, S, S, C), (N + L, K + A), and a sample without blends or transforms.
     """
     synthetic = sample.synthetic
     if not synthetic.any():
         return pixels, labels, sample
     rows = sample.rows.copy()
     rows[synthetic] = len(pixels) + np.arange(synthetic.sum())
-    made = torch.from_numpy(sample.targets(training)[synthetic]).to(labels.dtype)
+    said = np.hstack([sample.targets(training), sample.features(labels[:, len(training.classes) :].numpy())])
+    made = torch.from_numpy(said[synthetic]).to(labels.dtype)
     plain = replace(sample, rows=rows, partners=None, mix=None, transforms=None)
     return np.concatenate([pixels, images(pixels, sample)]), torch.cat([labels, made]), plain
 

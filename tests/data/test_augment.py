@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from scipy import stats
+from skimage import color
 
 from cellml.config import Augment
 from cellml.data import augment
@@ -235,3 +236,59 @@ def test_with_the_full_margin_no_turn_reflects():
     for angle in range(0, 360, 15):
         y = augment.warp(x, draws(1, angle=float(angle)), 80)
         assert y.mean() < 0.01
+
+
+def test_cutmix_swaps_a_rectangle_and_mixes_labels_by_its_area():
+    count, side = 200, 24
+    x = torch.eye(count).view(count, count, 1, 1).expand(count, count, side, side)  # pixels tell whose they are
+    weights, targets = torch.rand(count, generator=generator(3)) + 0.1, torch.eye(count)
+    y, mixed_targets, mixed_weights = augment.cutmix(x, targets, weights, 1.0, generator())
+    assert set(y.unique().tolist()) == {0.0, 1.0}
+    kept = y[torch.arange(count), torch.arange(count)]  # (N, S, S), 1 where the image is its own
+    share = kept.mean((1, 2))
+    for own in kept[share < 1]:
+        rows, columns = np.nonzero(own.numpy() == 0)
+        assert len(rows) == (np.ptp(rows) + 1) * (np.ptp(columns) + 1)  # a full rectangle
+    seen = y.mean((2, 3))  # (N, N), the share of each image in each mixed one
+    torch.testing.assert_close(mixed_weights, seen @ weights)
+    torch.testing.assert_close(mixed_targets * mixed_weights[:, None], seen * weights)
+    # with alpha 1 the cut has a uniform area before what stands out of the image is cut off
+    assert 0.55 < share.mean() < 0.75
+    assert augment.cutmix(x, targets, weights, 0.0, generator())[0] is x
+
+
+def test_with_mixup_and_cutmix_a_batch_is_one_or_the_other():
+    x, targets, weights = torch.eye(6).view(6, 6, 1, 1).expand(6, 6, 8, 8), torch.eye(6), torch.ones(6)
+    kinds = []
+    for seed in range(60):
+        y = augment.mix(x, targets, weights, Augment(mixup=1.0, cutmix=1.0), generator(seed))[0]
+        kinds.append(bool(((y == 0) | (y == 1)).all()))
+    assert 15 < sum(kinds) < 45
+    both = [augment.mix(x, targets, weights, Augment(cutmix=1.0), generator(2))[0], None]
+    both[1] = augment.cutmix(x, targets, weights, 1.0, generator(2))[0]
+    assert torch.equal(*both)
+
+
+def test_stains_are_those_of_the_published_deconvolution():
+    np.testing.assert_allclose(augment._STAINS, color.rgb_from_hed)
+    x = images(count=3, side=8) * 0.8 + 0.1
+    y = augment.stain(x, 0.2, generator())
+    # in the space of stains, each image's values are a straight line of what they were
+    before, after = (
+        np.stack([-np.log(one.permute(1, 2, 0).reshape(-1, 3).double().numpy()) for one in part])
+        @ np.linalg.inv(color.rgb_from_hed)
+        for part in (x, y)
+    )
+    inside = ((y > 0.005) & (y < 0.995)).all(1).flatten(1).numpy()
+    slopes, offsets = [], []
+    for a, b, fits in zip(before, after, inside, strict=True):
+        for s in range(3):
+            line = stats.linregress(a[fits, s], b[fits, s])
+            assert line.rvalue > 0.9999
+            slopes.append(line.slope)
+            offsets.append(line.intercept)
+    assert 0.8 <= min(slopes) < 0.95
+    assert 1.05 < max(slopes) <= 1.2
+    assert 0.01 < max(map(abs, offsets)) <= 0.2 * 0.2 + 1e-3
+    torch.testing.assert_close(augment.stain(x, 0.0, generator()), x)
+    assert torch.equal(augment.augment(x, changed(stain=0.2), 8, generator()), augment.stain(x, 0.2, generator()))

@@ -217,3 +217,20 @@ def test_votes_stay_with_the_rows_and_change_no_digest(tmp_path):
         Manifest.load(tmp_path / "m.parquet").votes["e2"].tolist()
         == manifest.votes["e2"][manifest.targets == 0].tolist()
     )
+
+
+def test_further_labels_stay_with_the_rows_and_change_no_digest(tmp_path):
+    _cells(tmp_path / "cells", [f"{n}.png" for n in range(30)])
+    table = {"file": [f"{n}.png" for n in range(30)], "label": list("AB") * 15, "phase": ["early", "late", ""] * 10}
+    pd.DataFrame(table).to_csv(tmp_path / "cells" / "t.csv", index=False)
+    settings = {"source": "table", "table": "t.csv", "file": "file", "label": "label"}
+    plain = prepare.prepare(_experiment(tmp_path / "cells", **settings), tmp_path / "cache").manifest
+    manifest = prepare.prepare(
+        _experiment(tmp_path / "cells", **settings, auxiliary=["phase"]), tmp_path / "cache"
+    ).manifest
+    wanted = [table["phase"][int(file.removesuffix(".png"))] for file in manifest.table["file"]]
+    assert manifest.auxiliary["phase"].tolist() == wanted
+    assert plain.auxiliary == {}
+    assert plain.digest == manifest.digest
+    with pytest.raises(UserError, match="phas"):
+        prepare.prepare(_experiment(tmp_path / "cells", **settings, auxiliary=["phas"]), tmp_path / "cache")

@@ -8,7 +8,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from cellml.config import Data
-from cellml.data.manifest import BOX, MIXTURE, SOFT, VOTES
+from cellml.data.manifest import AUXILIARY, BOX, MIXTURE, SOFT, VOTES
 from cellml.data.problems import Problem, Rows
 from cellml.data.sources import columns, paths, published
 from cellml.data.sources.labels import Labels
@@ -47,7 +47,7 @@ def assemble(
     """Build a source's rows from its columns.
 
     Args:
-        frame: (N,) text columns that data.group, data.split, data.id and data.mask may name.
+        frame: (N,) text columns that data.group, data.split, data.id, data.mask and data.auxiliary may name.
         files: (N,) paths relative to `root`.
         labels: the label of each row.
         data: the experiment's data section.
@@ -79,6 +79,8 @@ def assemble(
         table[[SOFT + name for name in labels.classes]] = labels.soft
     for expert, names in labels.votes.items():
         table[VOTES + expert] = names
+    for name in data.auxiliary:
+        table[AUXILIARY + name] = columns.column(frame, name, where, "data.auxiliary")
     if labels.mixtures is not None:
         table[MIXTURE] = labels.mixtures
         if data.group is None and group is None:
