@@ -57,7 +57,14 @@ def _command(function: Callable[..., Any]) -> Callable[..., Any]:
     """A command on one experiment file, with dotted overrides."""
     function = click.pass_context(function)
     function = click.option("--data", default="", help="Folder or s3:// prefix with the images.")(function)
+    function = click.option(
+        "--budget", default="", expose_value=False, callback=_keep, help="One of the file's budgets, smoke say."
+    )(function)
     return click.option("--experiment", required=True, metavar="FILE", help="The experiment file (YAML).")(function)
+
+
+def _keep(context: click.Context, parameter: click.Parameter, value: str) -> None:
+    context.meta[parameter.name] = value
 
 
 def _sweep_options(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -74,9 +81,9 @@ def _sweep_options(function: Callable[..., Any]) -> Callable[..., Any]:
 @cli.command("main", context_settings=OVERRIDES)
 @_command
 @_sweep_options
-def main_(context: click.Context, experiment: str, data: str, storage: str, **budget: str) -> None:
+def main_(context: click.Context, experiment: str, data: str, storage: str, **given: str) -> None:
     """Sweep, register and compare in one run."""
-    loaded = _experiment(context, experiment, data, budget)
+    loaded = _experiment(context, experiment, data, given)
     from cellml import commands
 
     commands.main(loaded, storage)
@@ -85,9 +92,9 @@ def main_(context: click.Context, experiment: str, data: str, storage: str, **bu
 @cli.command(context_settings=OVERRIDES)
 @_command
 @_sweep_options
-def sweep(context: click.Context, experiment: str, data: str, storage: str, **budget: str) -> None:
+def sweep(context: click.Context, experiment: str, data: str, storage: str, **given: str) -> None:
     """Search over backbones, sampling strategies and hyper-parameters; register the best."""
-    loaded = _experiment(context, experiment, data, budget)
+    loaded = _experiment(context, experiment, data, given)
     from cellml import commands
 
     commands.sweep(loaded, storage)
@@ -195,11 +202,11 @@ def list_(what: str) -> None:
         click.echo(f"{name:<{width}}  {summary}{taken}".rstrip())
 
 
-def _experiment(context: click.Context, source: Any, data: str, budget: dict[str, Any] | None = None) -> Any:
+def _experiment(context: click.Context, source: Any, data: str, given: dict[str, Any] | None = None) -> Any:
     from cellml import config
 
     values: dict[str, Any] = {}
-    for key, value in (budget or {}).items():
+    for key, value in (given or {}).items():
         if value != "":
             path = key if "." in key else f"sweep.{key}"
             values[path] = _value(path, value)
@@ -217,6 +224,8 @@ def _experiment(context: click.Context, source: Any, data: str, budget: dict[str
     if data:
         values["data.path"] = data
     loaded = config.load(source) if isinstance(source, str) else source
+    if context.meta.get("budget"):
+        loaded = loaded.within(context.meta["budget"])
     return loaded.replace(values)
 
 

@@ -178,6 +178,7 @@ class Train(Section):
     loss: str = "cross_entropy"
     loss_options: dict[str, Any] = {}
     label_smoothing: float = Field(0.0, ge=0, lt=1)
+    soft_labels: bool = True  # learn the labels' shares where the data have them; false: the class alone
     auxiliary: float = Field(0.0, ge=0)  # weight of the mean loss of the labels in data.auxiliary
     ema: float = Field(0.0, ge=0, lt=1)  # decay of the averaged weights, per step; 0: none
     patience: int | None = Field(None, ge=1)  # epochs without a better `monitor` before stopping
@@ -238,7 +239,7 @@ class Sweep(Section):
     warmup_epochs: int = Field(5, ge=0)
     backbones: list[str] = []  # empty: model.backbone alone
     strategies: list[str] = []  # empty: sampling.strategy alone
-    space: Space = {}  # dotted path -> range or list of choices
+    space: Space = {}  # dotted path -> range or list of choices; one mapping alone is set
     per_backbone: dict[str, Space] = {}  # the same, for one backbone only
 
 
@@ -276,6 +277,7 @@ class Experiment(Section):
     sweep: Sweep = Sweep()
     explain: Explain = Explain()
     compare: Compare = Compare()
+    budgets: dict[str, dict[str, Any]] = {}  # name -> dotted path -> value: what `-P budget=NAME` sets otherwise
 
     @field_validator("name")
     @classmethod
@@ -291,6 +293,15 @@ class Experiment(Section):
             raise ValueError(f"sweep.pruner: wilcoxon needs 10 folds or more, got {folds}; set train.folds, or median")
         if self.sweep.pruner == "hyperband" and folds:
             raise ValueError("sweep.pruner: hyperband counts epochs, train.folds is set; choose median or percentile")
+        return self
+
+    @model_validator(mode="after")
+    def _budget_paths(self) -> "Experiment":
+        known = sorted(set(self.flat()) - {"budgets"})
+        for name, values in self.budgets.items():
+            for path in values:
+                if path not in known:
+                    raise ValueError(f"budgets.{name}: {path!r} is no key of an experiment: {near(path, known)}")
         return self
 
     @model_validator(mode="after")
@@ -337,13 +348,25 @@ class Experiment(Section):
             node[leaf] = value
         return parse(tree)
 
+    def within(self, budget: str) -> "Experiment":
+        """A copy with what a budget sets otherwise, and without budgets.
+
+        Raises:
+            UserError: no such budget, or a value that does not fit.
+        """
+        if not self.budgets:
+            raise UserError(f"Expected a budget that the experiment names under budgets, got {budget!r} and none there")
+        if budget not in self.budgets:
+            raise UserError(f"Unknown budget {budget!r}: {near(budget, self.budgets)}")
+        return self.replace({**self.budgets[budget], "budgets": {}})
+
     def yaml(self) -> str:
         """The whole experiment, defaults included, as YAML."""
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
 
     def fingerprint(self) -> str:
         """Eight hex digits of everything that decides a trial's result: not the budget, the comparison or the text."""
-        tree = self.model_dump(mode="json", exclude={"description", "compare", "explain"})
+        tree = self.model_dump(mode="json", exclude={"description", "compare", "explain", "budgets"})
         for budget in ("trials", "timeout", "workers"):
             del tree["sweep"][budget]
         for machine in ("threads", "device"):

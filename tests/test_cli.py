@@ -5,6 +5,7 @@ import pytest
 from click.testing import CliRunner
 
 from cellml import cli
+from cellml.errors import UserError
 
 
 def test_help_imports_nothing_heavy():
@@ -95,6 +96,20 @@ def test_options_and_dotted_overrides_reach_the_experiment(monkeypatch, tmp_path
     assert (experiment.data.path, experiment.sweep.trials, experiment.sweep.workers) == ("D", 7, 2)
     assert (experiment.sweep.timeout, experiment.train.lr, experiment.input.crop) == (60, 0.5, 80)
     assert storage == "sqlite:///o.db"
+
+
+def test_a_budget_is_set_before_the_overrides_and_may_be_empty(monkeypatch, tmp_path):
+    text = "name: x\nbudgets: {smoke: {name: x-smoke, train.epochs: 1, train.lr: 0.25}}\n"
+    seen = []
+    monkeypatch.setattr("cellml.commands.sweep", lambda experiment, storage: seen.append(experiment))
+    (tmp_path / "x.yaml").write_text(text)
+    for words in (["--budget", "smoke", "--train.lr", "0.5"], ["--budget", ""], []):
+        cli.cli(["sweep", "--experiment", str(tmp_path / "x.yaml"), *words], standalone_mode=False)
+    assert (seen[0].name, seen[0].train.epochs, seen[0].train.lr, seen[0].budgets) == ("x-smoke", 1, 0.5, {})
+    assert seen[1] == seen[2]
+    assert (seen[1].name, seen[1].train.epochs) == ("x", 20)
+    with pytest.raises(UserError, match=r"Unknown budget 'smok': did you mean 'smoke'\?"):
+        cli.cli(["sweep", "--experiment", str(tmp_path / "x.yaml"), "--budget", "smok"], standalone_mode=False)
 
 
 def test_an_ensemble_takes_models_and_a_rule(monkeypatch, tmp_path):

@@ -143,3 +143,26 @@ def test_a_misspelt_key_of_a_step_is_told_with_the_known_ones():
         config.parse({"name": "x", "sampling": {"recipes": steps}})
     with pytest.raises(UserError, match=r"unknown key 'sweep\.space\.train\.lr\.lgo': did you mean 'low' or 'log'"):
         config.parse({"name": "x", "sweep": {"space": {"train.lr": {"low": 1, "high": 2, "lgo": True}}}})
+
+
+@pytest.mark.parametrize(
+    ("budgets", "said"),
+    [
+        ({"smoke": {"train.epoch": 1}}, "budgets.smoke: 'train.epoch' is no key of an experiment: did you mean"),
+        ({"smoke": {"budgets": {}}}, "'budgets' is no key"),
+        ({"smoke": 3}, "budgets.smoke"),
+    ],
+)
+def test_wrong_budgets_are_refused_when_the_file_is_read(budgets, said):
+    with pytest.raises(UserError, match=re.escape(said)):
+        config.parse({"name": "x", "budgets": budgets})
+
+
+def test_a_budget_that_is_not_there_or_does_not_fit_is_one_line():
+    with pytest.raises(UserError, match="names under budgets, got 'smoke' and none there"):
+        config.parse({"name": "x"}).within("smoke")
+    with pytest.raises(UserError, match=r"train\.epochs"):
+        config.parse({"name": "x", "budgets": {"b": {"train.epochs": 0}}}).within("b")
+    plain, more = ({"name": "x", **extra} for extra in ({}, {"budgets": {"b": {"train.epochs": 2}}}))
+    assert config.parse(plain).fingerprint() == config.parse(more).fingerprint()
+    assert config.parse(more).within("b").fingerprint() != config.parse(more).fingerprint()

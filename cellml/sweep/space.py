@@ -5,7 +5,7 @@ import math
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 import optuna
@@ -17,6 +17,7 @@ from cellml.sampling import strategies as sampling
 BACKBONE = "model.backbone"
 STRATEGY = "sampling.strategy"
 ATTENTION = "model.attention"
+_PLAIN = None | bool | int | float | str
 _OWN = "|"  # separates a backbone from the path of an axis that only it has
 
 
@@ -70,7 +71,7 @@ def suggest(trial: optuna.Trial | optuna.trial.FixedTrial, experiment: Experimen
         STRATEGY: trial.suggest_categorical(STRATEGY, strategies(experiment)),
     }
     for name, axis in _axes(experiment, values[BACKBONE]).items():
-        values[_path(name)] = _suggest(trial, name, axis)
+        values[_path(name)] = axis[0] if _fixed(axis) else _suggest(trial, name, axis)
     own = experiment.sampling
     if len(strategies(experiment)) > 1:  # they share the options; each has those that it takes
         values.setdefault("sampling.options", sampling.taken(values[STRATEGY], own.options, own.recipes))
@@ -83,6 +84,8 @@ def _rounds(experiment: Experiment) -> Iterator[Planned]:
         for backbone, strategy in cells(experiment):
             params = {BACKBONE: backbone, STRATEGY: strategy}
             for name, axis in _axes(experiment, backbone).items():
+                if _fixed(axis):
+                    continue
                 params[name] = _candidate(experiment, name, axis, repeat)
             yield Planned(f"{backbone}/{strategy}/{repeat}", params)
 
@@ -93,6 +96,11 @@ def _axes(experiment: Experiment, backbone: str) -> Space:
     shared = {path: axis for path, axis in experiment.sweep.space.items() if path not in own}
     axes = shared | {f"{backbone}{_OWN}{path}": axis for path, axis in own.items()}
     return {name: _texts(axis) if _path(name) == ATTENTION else axis for name, axis in axes.items()}
+
+
+def _fixed(axis: Range | list[Any]) -> TypeGuard[list[Any]]:
+    """One mapping is no choice but a setting, such as a backbone's options."""
+    return isinstance(axis, list) and len(axis) == 1 and not isinstance(axis[0], _PLAIN)
 
 
 def _path(name: str) -> str:
@@ -137,7 +145,7 @@ def _holds(axis: Range, value: Any) -> bool:
 
 def _suggest(trial: optuna.Trial | optuna.trial.FixedTrial, name: str, axis: Range | list[Any]) -> Any:
     if isinstance(axis, list):
-        if not axis or not all(isinstance(v, None | bool | int | float | str) for v in axis):
+        if not axis or not all(isinstance(v, _PLAIN) for v in axis):
             raise UserError(f"Expected a list of plain values for sweep axis {name!r}, got {axis}")
         return trial.suggest_categorical(name, axis)
     if axis.integer:

@@ -54,11 +54,16 @@ def load(pixels: npt.NDArray, targets: Tensor, device: torch.device) -> Arrays:
     return Arrays(images, targets.to(device))
 
 
-def labels(manifest: Manifest) -> Tensor:
-    """Class probabilities of a manifest's N rows, (N, K) float32: its soft labels, or ones and zeros."""
-    soft = manifest.soft_targets
-    if soft is not None:
-        return torch.tensor(soft, dtype=torch.float32)
+def labels(manifest: Manifest, soft: bool = True) -> Tensor:
+    """Class probabilities of a manifest's N rows, (N, K) float32: its soft labels, or ones and zeros.
+
+    Args:
+        manifest: N rows.
+        soft: take soft labels where there are any.
+    """
+    shares = manifest.soft_targets
+    if soft and shares is not None:
+        return torch.tensor(shares, dtype=torch.float32)
     return F.one_hot(torch.from_numpy(manifest.targets), len(manifest.classes)).float()
 
 

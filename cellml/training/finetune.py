@@ -24,11 +24,11 @@ def finetune(job: Job) -> Outcome:
     pixels = with_margin(job)
     model = initial(job.experiment, job.train, _central(pixels, size), job.pretrained)
     further = auxiliary.labels(job.train) if settings.auxiliary else []
-    known = torch.cat([arrays.labels(job.train), *further], dim=1)
+    known = torch.cat([job.labels(job.train), *further], dim=1)
     pixels, targets, sample = synthesis.extended(pixels, known, job.sample, job.rows)
     learnt, judged = arrays.load(pixels, targets, on), None
     if job.validation is not None:
-        judged = arrays.load(job.prepared(job.validation), arrays.labels(job.validation), on)
+        judged = arrays.load(job.prepared(job.validation), job.labels(job.validation), on)
     order = torch.Generator().manual_seed(settings.seed)
     batches = arrays.Batches(sample, settings.batch_size, order, on, settings.steps)
     with Bar(model.spec.backbone, job.epochs, len(batches), job.progress) as bar:

@@ -89,6 +89,8 @@ def fit(
     _check_changes(experiment, dataset)
     on = device.pick(settings.device)
     rows = TrainingRows.of(train, _spaces(experiment, dataset, train, on, pretrained, reference))
+    if not settings.soft_labels:
+        rows = replace(rows, soft_targets=None)
     sampling = experiment.sampling
     sample = resample(sampling.strategy, sampling.options, rows, settings.seed, sampling.recipes)
     job = Job(

@@ -68,10 +68,10 @@ def _judged(job: Job, model: Classifier, fitted: head.Head, found: npt.NDArray, 
         if model.spec.tta == "none":
             said = torch.from_numpy(fitted.probabilities(found[job.dataset.manifest.positions(job.validation)]))
         else:
-            judged = arrays.load(job.prepared(job.validation), arrays.labels(job.validation), job.device)
+            judged = arrays.load(job.prepared(job.validation), job.labels(job.validation), job.device)
             said = probabilities(model, judged, job.device)
         answer = job.answer(said)
-        record["val/loss"] = _loss(said.double().numpy(), arrays.labels(job.validation).numpy())
+        record["val/loss"] = _loss(said.double().numpy(), job.labels(job.validation).numpy())
         record |= {f"val/{name}": value for name, value in metrics.compute(answer).items()}
     if job.on_epoch is not None:
         job.on_epoch(1, dict(record))

@@ -61,6 +61,10 @@ class Job:
         assert self.validation is not None
         return predictions(self.validation, probabilities)
 
+    def labels(self, manifest: Manifest) -> Tensor:
+        """Class probabilities of a manifest's N rows that the loss is asked for, (N, K): see `train.soft_labels`."""
+        return arrays.labels(manifest, self.experiment.train.soft_labels)
+
     def prepared(self, manifest: Manifest) -> npt.NDArray:
         """A manifest's images at the experiment's crop and size, (N, S, S, C)."""
         return self.dataset.pixels.resized(self.experiment.input.crop, self.experiment.input.size, manifest.rows)

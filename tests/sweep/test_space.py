@@ -82,9 +82,17 @@ def test_best_leaves_everything_to_the_sampler_and_explores_all_axes():
 
 
 def test_an_axis_of_mappings_is_refused():
-    swept = experiment(space={"train.loss_options": [{"gamma": 1}]})
+    swept = experiment(space={"train.loss_options": [{"gamma": 1}, {"gamma": 2}]})
     with pytest.raises(UserError, match="plain values"):
         space.suggest(optuna.trial.FixedTrial({"model.backbone": "a", "sampling.strategy": "none"}), swept)
+
+
+def test_one_mapping_is_a_setting_and_no_axis():
+    swept = experiment(per_backbone={"b": {"model.options": [{"stem_size": 32}]}})
+    by_backbone = {p.params["model.backbone"]: p.params for p in space.plan(swept, 4)}
+    assert all("model.options" not in name for params in by_backbone.values() for name in params)
+    own = {b: space.suggest(optuna.trial.FixedTrial(params), swept) for b, params in by_backbone.items()}
+    assert {b: e.model.options for b, e in own.items()} == {"a": {}, "b": {"stem_size": 32}}
 
 
 def test_strategies_of_a_sweep_share_the_options_that_each_takes():

@@ -150,6 +150,20 @@ def test_sixteen_bit_channels_learn(deep):
     assert max(r["val/balanced_accuracy"] for r in done.history) > 0.8
 
 
+@pytest.mark.parametrize("changes", [{}, {"model.mode": "frozen"}, {"sampling.strategy": "smote"}])
+def test_soft_labels_can_be_left_aside(tiny, changes):
+    manifest = tiny.manifest
+    for k, name in enumerate(manifest.classes):
+        manifest = manifest.with_column(f"soft:{name}", np.where(manifest.targets == k, 0.6, 0.2))
+    parts = {"train": manifest.split("train"), "validation": manifest.split("val"), "progress": False}
+    own = experiment(**changes, **{"train.epochs": 1})
+    hard = fit(own, tiny, train=tiny.manifest.split("train"), validation=tiny.manifest.split("val"), progress=False)
+    left = fit(own.replace({"train.soft_labels": False}), tiny, **parts)
+    soft = fit(own, tiny, **parts)
+    assert left.history[0]["train/loss"] == hard.history[0]["train/loss"] != soft.history[0]["train/loss"]
+    assert left.history[0]["val/loss"] == hard.history[0]["val/loss"]
+
+
 def test_soft_labels_are_the_targets(tiny):
     manifest = tiny.manifest
     for k, name in enumerate(manifest.classes):
