@@ -10,7 +10,7 @@ from optuna.trial import TrialState
 from cellml.config import Experiment
 from cellml.data.prepare import Dataset
 from cellml.errors import UserError
-from cellml.sweep import objective, plots, space, workers
+from cellml.sweep import choices, objective, plots, space, workers
 from cellml.sweep import study as studies
 from cellml.tracking import runs
 from cellml.tracking.run import Run
@@ -83,6 +83,10 @@ def run(experiment: Experiment, dataset: Dataset, parent: Run, url: str, say: Sa
         (folder / "sweep").mkdir()
         plots.save(study, folder / "sweep")
         _table(study).to_csv(folder / "sweep" / "trials.csv", index=False)
+        scored = choices.table(study)
+        if len(scored):
+            scored.to_csv(folder / "sweep" / "choices.csv", index=False)
+            choices.figure(study, experiment.train.monitor).savefig(folder / "sweep" / "choices.png")
     return swept
 
 
