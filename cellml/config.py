@@ -183,6 +183,7 @@ class Train(Section):
     ema: float = Field(0.0, ge=0, lt=1)  # decay of the averaged weights, per step; 0: none
     patience: int | None = Field(None, ge=1)  # epochs without a better `monitor` before stopping
     monitor: str = "balanced_accuracy"  # validation metric that picks the best epoch and the best trial
+    keep: Literal["best", "last"] = "best"  # epoch whose weights are kept; last: what a refit without validation gets
     tta: Literal["none", "d4"] = "none"  # average over the eight flips and quarter turns when predicting
     precision: Literal["auto", "32", "bf16", "16"] = "auto"
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
@@ -198,6 +199,10 @@ class Train(Section):
 
     @model_validator(mode="after")
     def _steps(self) -> "Train":
+        if self.keep == "last" and self.patience:
+            raise ValueError(
+                "patience stops at the best epoch, keep: last asks for the last one; leave one of them out"
+            )
         if self.lr_after and self.schedule != "constant":
             raise ValueError(f"lr_after needs schedule: constant, got {self.schedule}; set it, or leave lr_after out")
         if any(epoch < 1 or not rate > 0 for epoch, rate in self.lr_after.items()):

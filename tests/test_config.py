@@ -166,3 +166,8 @@ def test_a_budget_that_is_not_there_or_does_not_fit_is_one_line():
     plain, more = ({"name": "x", **extra} for extra in ({}, {"budgets": {"b": {"train.epochs": 2}}}))
     assert config.parse(plain).fingerprint() == config.parse(more).fingerprint()
     assert config.parse(more).within("b").fingerprint() != config.parse(more).fingerprint()
+
+
+def test_early_stopping_and_the_last_epoch_do_not_go_together():
+    with pytest.raises(UserError, match="patience stops at the best epoch, keep: last asks for the last one"):
+        config.parse({"name": "x", "train": {"patience": 3, "keep": "last"}})

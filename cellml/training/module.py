@@ -146,7 +146,7 @@ class Module(L.LightningModule):
         return self.classifier if self.average is None else self.average.model
 
     def _keep(self, epoch: int, value: float) -> None:
-        if self.validation_arrays is None:
+        if self.validation_arrays is None or self.settings.keep == "last":
             if epoch == self.job.epochs:
                 self.best_epoch, self.best_state = epoch, _copy(self.current)
             return

@@ -150,6 +150,17 @@ def test_sixteen_bit_channels_learn(deep):
     assert max(r["val/balanced_accuracy"] for r in done.history) > 0.8
 
 
+def test_the_last_epoch_can_be_kept(tiny):
+    """With validation rows to look at, the network is the one that a fit without them gives."""
+    looked = run(tiny, **{"train.keep": "last"})
+    assert looked.best_epoch == 3
+    train = tiny.manifest.split("train")
+    alone = fit(experiment(), tiny, train=train, validation=None, progress=False)
+    for name, value in alone.classifier.state_dict().items():
+        assert torch.equal(value, looked.classifier.state_dict()[name])
+    assert looked.history[-1]["val/balanced_accuracy"] == metrics.value("balanced_accuracy", looked.validation)
+
+
 @pytest.mark.parametrize("changes", [{}, {"model.mode": "frozen"}, {"sampling.strategy": "smote"}])
 def test_soft_labels_can_be_left_aside(tiny, changes):
     manifest = tiny.manifest
