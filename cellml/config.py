@@ -192,10 +192,18 @@ class Train(Section):
     folds: int | None = Field(None, ge=2)  # judge by cross-validation on training and validation rows together
     repeats: int = Field(1, ge=1)  # of the cross-validation, each with another division and seed
     ensemble: Literal["mean", "accuracy", "f1_macro"] = "mean"  # how the folds' networks are weighted
-    calibrate: bool = False  # fit a temperature to the validation predictions
+    calibrate: Literal["none", "temperature", "balanced"] = (
+        "none"  # on the validation predictions; balanced: of classes
+    )
+    # that count the same, so that the most probable class serves balanced accuracy
     refit: bool = False  # fit the chosen model once more on training and validation rows together
     seed: int = 0
     augment: Augment = Augment()
+
+    @field_validator("calibrate", mode="before")
+    @classmethod
+    def _switch(cls, calibrate: Any) -> Any:
+        return {True: "temperature", False: "none"}[calibrate] if isinstance(calibrate, bool) else calibrate
 
     @model_validator(mode="after")
     def _steps(self) -> "Train":

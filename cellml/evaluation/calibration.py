@@ -1,5 +1,7 @@
 """How far stated probabilities are from observed frequencies, and the temperature that brings them nearer."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 from scipy import optimize, special
@@ -9,6 +11,7 @@ from cellml.evaluation.predictions import Predictions
 
 Array = npt.NDArray[np.float64]
 BINS = 15
+_FARTHEST = 50.0  # offsets over temperature
 COLDEST, HOTTEST = 0.05, 20.0  # temperatures; validation rows that are all right, or all wrong, would have no best one
 
 
@@ -49,7 +52,7 @@ def temperature(validation: Predictions) -> float:
     if not len(known) or not np.isfinite(known.probabilities).all():
         raise UserError(
             f"Expected finite probabilities of validation rows to calibrate on, got {len(known)} rows of known label; "
-            "set train.calibrate: false"
+            "set train.calibrate: none"
         )
     logits, truth = np.log(np.maximum(known.probabilities, np.finfo(np.float64).tiny)), known.truth
 
@@ -63,9 +66,57 @@ def temperature(validation: Predictions) -> float:
     return float(np.exp(found.x))
 
 
-def heated(probabilities: Array, temperature: float) -> Array:
-    """Probabilities p^(1/T), (N, K), made to sum to 1."""
-    return special.softmax(np.log(np.maximum(probabilities, np.finfo(np.float64).tiny)) / temperature, axis=1)
+def balanced(validation: Predictions) -> tuple[float, tuple[float, ...]]:
+    """Temperature T and an offset o a class that make probabilities those of equally frequent classes.
+
+    The (p e^o)^(1/T), made to sum to 1, have the smallest log-loss with every class weighted the same. Their most
+    probable class then serves balanced accuracy, whatever frequencies, weights or soft labels the network learnt from.
+    With two classes it is Platt scaling (Platt 1999) of the log-odds on reweighted rows.
+
+    Args:
+        validation: predictions at temperature 1; the rows of known class count.
+
+    Returns:
+        T in 0.05..20, and K offsets that sum to 0; a class without rows keeps 0.
+
+    Raises:
+        UserError: no row has a known label, or a probability is not finite.
+    """
+    known = validation.labelled
+    if not len(known) or not np.isfinite(known.probabilities).all():
+        raise UserError(
+            f"Expected finite probabilities of validation rows to calibrate on, got {len(known)} rows of known label; "
+            "set train.calibrate: none"
+        )
+    logs = np.log(np.maximum(known.probabilities, np.finfo(np.float64).tiny))
+    counts = np.bincount(known.targets, minlength=len(known.classes))
+    weights = 1 / counts[known.targets] / (counts > 0).sum()
+    free = np.flatnonzero(counts)
+
+    def loss(x: Array) -> tuple[float, Array]:
+        shift = np.zeros(len(counts))
+        shift[free] = x[1:]
+        scaled = special.log_softmax(x[0] * logs + shift, axis=1)
+        wrong = np.exp(scaled)
+        wrong[np.arange(len(wrong)), known.targets] -= 1
+        wrong *= weights[:, None]
+        value = -float(weights @ scaled[np.arange(len(scaled)), known.targets])
+        return value, np.concatenate([[float((wrong * logs).sum())], wrong.sum(0)[free]])
+
+    bounds = [(1 / HOTTEST, 1 / COLDEST), *[(-_FARTHEST, _FARTHEST)] * len(free)]
+    start = np.concatenate([[1.0], np.zeros(len(free))])
+    found = optimize.minimize(
+        loss, start, jac=True, bounds=bounds, method="L-BFGS-B", options={"ftol": 1e-14, "gtol": 1e-9, "maxiter": 500}
+    )
+    shift = np.zeros(len(counts))
+    shift[free] = found.x[1:] - found.x[1:].mean()
+    return 1 / float(found.x[0]), tuple((shift / found.x[0]).tolist())
+
+
+def heated(probabilities: Array, temperature: float, offsets: Sequence[float] = ()) -> Array:
+    """Probabilities (p e^o)^(1/T), (N, K), made to sum to 1; without offsets p^(1/T)."""
+    logs = np.log(np.maximum(probabilities, np.finfo(np.float64).tiny))
+    return special.softmax((logs + np.array(offsets or 0.0)) / temperature, axis=1)
 
 
 def wilson(successes: npt.NDArray, count: npt.NDArray, z: float = 1.96) -> tuple[Array, Array]:

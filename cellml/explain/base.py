@@ -11,7 +11,7 @@ import numpy.typing as npt
 import torch
 
 from cellml.errors import UserError
-from cellml.models.classifier import Classifier
+from cellml.models.classifier import Classifier, calibrated
 from cellml.registry import Registry
 
 Score = Literal["logit", "log_odds", "probability"]
@@ -110,7 +110,7 @@ def check_finite(network: torch.nn.Module) -> None:
 
 
 def scores(classifier: Classifier, prepared: torch.Tensor, classes: torch.Tensor, score: Score) -> torch.Tensor:
-    """What a map explains, as one number an image, from the logits after the classifier's temperature.
+    """What a map explains, as one number an image, from the logits after the classifier's calibration.
 
     Args:
         classifier: K classes.
@@ -122,7 +122,7 @@ def scores(classifier: Classifier, prepared: torch.Tensor, classes: torch.Tensor
     Returns:
         (N,) scores.
     """
-    logits = classifier.logits(prepared).float() / classifier.spec.temperature
+    logits = calibrated(classifier.spec, classifier.logits(prepared))
     own = logits.gather(1, classes[:, None])[:, 0]
     if score == "logit":
         return own

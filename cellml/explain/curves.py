@@ -26,7 +26,7 @@ def deletion_insertion(
 
     Pixels go, or come, by falling signed relevance (Petsiuk et al. 2018, arXiv 1806.07421). In both curves
     the image under a wide Gaussian stands in for a hidden pixel: unlike black or grey it adds no edges, and an empty
-    background stays empty. The probability is that of one upright view, after the classifier's temperature: what the
+    background stays empty. The probability is that of one upright view, after the classifier's calibration: what the
     maps explain.
 
     Args:

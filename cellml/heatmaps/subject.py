@@ -14,7 +14,7 @@ from cellml.data.manifest import Manifest
 from cellml.data.prepare import Dataset
 from cellml.explain import base, ensembles, panels
 from cellml.explain.base import Attribution
-from cellml.models.classifier import Classifier, Spec
+from cellml.models.classifier import Classifier, Spec, calibrated
 from cellml.models.ensemble import Ensemble
 
 
@@ -24,12 +24,12 @@ class Averaged(nn.Module):
     def __init__(self, ensemble: Ensemble) -> None:
         super().__init__()
         self.ensemble = ensemble
-        self.spec = replace(ensembles.frame(ensemble).spec, temperature=1.0)
+        self.spec = replace(ensembles.frame(ensemble).spec, temperature=1.0, offsets=())
 
     def logits(self, prepared: torch.Tensor) -> torch.Tensor:
         """(N, C, S, S) raw pixel values to (N, K)."""
         parts = [
-            weight * (member.logits(prepared).float() / member.spec.temperature).softmax(dim=1)
+            weight * calibrated(member.spec, member.logits(prepared)).softmax(dim=1)
             for member, weight in self.ensemble.weighted()
         ]
         return torch.stack(parts).sum(dim=0).log()

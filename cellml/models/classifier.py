@@ -37,7 +37,8 @@ class Spec:
         dropout: before the last layer, in training.
         attention: blocks within the backbone and their places, as in `model.attention`.
         tta: d4 averages over the eight flips and quarter turns.
-        temperature: T of p^(1/T) over the averaged probabilities; without averaging it divides the logits.
+        temperature: T of (p e^o)^(1/T) over the averaged probabilities; without averaging it divides the logits.
+        offsets: o, a class each, added to the logits before T divides them; empty: none.
         thresholds: operating points by class name; kept for the reader, not applied.
         digest: of the training manifest.
         strategy: how the training rows were sampled.
@@ -59,6 +60,7 @@ class Spec:
     attention: str = "none"
     tta: Literal["none", "d4"] = "none"
     temperature: float = 1.0
+    offsets: tuple[float, ...] = ()
     thresholds: dict[str, float] = field(default_factory=dict)
     digest: str = ""
     strategy: str = "none"
@@ -74,6 +76,8 @@ class Spec:
             raise ValueError(f"expected low < high and std > 0, got {self.low}, {self.high}, {self.std}")
         if self.temperature <= 0:
             raise ValueError(f"expected a temperature above 0, got {self.temperature}")
+        if len(self.offsets) not in (0, len(self.classes)):
+            raise ValueError(f"expected an offset a class or none, got {self.offsets}")
 
     def to_dict(self) -> dict[str, Any]:
         """Plain lists, dicts, strings and numbers."""
@@ -149,7 +153,7 @@ class Classifier(nn.Module):
         return ((prepared - self.low) / self.scale - self.mean) / self.std
 
     def logits(self, prepared: torch.Tensor) -> torch.Tensor:
-        """Logits (N, K) of prepared raw pixel values (N, C, S, S), without temperature."""
+        """Logits (N, K) of prepared raw pixel values (N, C, S, S), before offsets and temperature."""
         return self.net(self.normalise(prepared))
 
     def probabilities(self, prepared: torch.Tensor) -> torch.Tensor:
@@ -168,7 +172,15 @@ class Classifier(nn.Module):
         return backbones.embed(self.net, self.normalise(prepared))
 
     def _softmax(self, logits: torch.Tensor) -> torch.Tensor:
-        return torch.softmax(logits.float() / self.spec.temperature, dim=1)
+        return torch.softmax(calibrated(self.spec, logits), dim=1)
+
+
+def calibrated(spec: Spec, logits: torch.Tensor) -> torch.Tensor:
+    """Float32 logits (N, K) after a classifier's offsets and temperature."""
+    logits = logits.float()
+    if spec.offsets:
+        logits = logits + torch.tensor(spec.offsets, device=logits.device)
+    return logits / spec.temperature
 
 
 def d4(images: torch.Tensor) -> list[torch.Tensor]:

@@ -108,8 +108,8 @@ def fit(
     )
     with device.threads(settings.threads), _seeded(settings.seed, on):
         outcome = frozen(job) if experiment.model.mode == "frozen" else finetune(job)
-    if settings.calibrate and outcome.validation is not None:
-        outcome = _calibrated(outcome, outcome.validation)
+    if settings.calibrate != "none" and outcome.validation is not None:
+        outcome = _calibrated(outcome, outcome.validation, settings.calibrate == "balanced")
     gc.collect()  # a network and its optimiser refer to each other; the next fit should not wait for a collection
     return Fit(
         classifier=outcome.classifier.eval(),
@@ -138,11 +138,15 @@ def _untrained(experiment: Experiment, pretrained: Classifier | None) -> list[st
     return []
 
 
-def _calibrated(outcome: Outcome, validation: Predictions) -> Outcome:
-    """The same with a temperature fitted to the validation predictions."""
-    temperature, classifier = calibration.temperature(validation), outcome.classifier
-    scaled = replace(validation, probabilities=calibration.heated(validation.probabilities, temperature))
-    spec = replace(classifier.spec, temperature=temperature)
+def _calibrated(outcome: Outcome, validation: Predictions, balanced: bool) -> Outcome:
+    """The same with a temperature, and offsets where `balanced`, fitted to the validation predictions."""
+    classifier, offsets = outcome.classifier, tuple[float, ...]()
+    if balanced:
+        temperature, offsets = calibration.balanced(validation)
+    else:
+        temperature = calibration.temperature(validation)
+    scaled = replace(validation, probabilities=calibration.heated(validation.probabilities, temperature, offsets))
+    spec = replace(classifier.spec, temperature=temperature, offsets=offsets)
     return replace(outcome, classifier=Classifier(spec, classifier.net), validation=scaled)
 
 

@@ -6,6 +6,7 @@ from scipy import special, stats
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.frozen import FrozenEstimator
+from sklearn.linear_model import LogisticRegression
 
 from cellml.errors import UserError
 from cellml.evaluation import calibration, metrics
@@ -100,3 +101,41 @@ def test_rows_that_are_all_right_or_all_wrong_stop_at_the_edge(targets, edge):
 def test_nothing_to_calibrate_on_is_refused(p):
     with pytest.raises(UserError, match="validation rows to calibrate on, got"):
         calibration.temperature(p)
+
+
+def test_balanced_is_platt_scaling_of_reweighted_rows_as_scikit_learn_fits_it():
+    p = helpers.make(400, "ab", seed=3)
+    odds = np.log(p.probabilities[:, 1] / p.probabilities[:, 0])
+    peer = LogisticRegression(C=np.inf, class_weight="balanced", tol=1e-10).fit(odds[:, None], p.targets)
+    temperature, offsets = calibration.balanced(p)
+    assert temperature == pytest.approx(1 / peer.coef_[0, 0], rel=1e-3)
+    scaled = calibration.heated(p.probabilities, temperature, offsets)
+    np.testing.assert_allclose(scaled, peer.predict_proba(odds[:, None]), atol=1e-4)
+    assert sum(offsets) == pytest.approx(0, abs=1e-9)
+
+
+def test_balanced_undoes_rare_classes_and_soft_training():
+    """Probabilities at frequencies 0.7, 0.2, 0.1, made too sure: equal frequencies come back."""
+    rng = np.random.default_rng(0)
+    prior = np.array([0.7, 0.2, 0.1])
+    targets = rng.choice(3, 60_000, p=prior)
+    x = rng.normal(size=(len(targets), 3)) + 1.2 * np.eye(3)[targets]
+    even = special.softmax(1.2 * x, axis=1)  # exact for equally frequent classes
+    stated = special.softmax(2 * (np.log(even) + np.log(prior)), axis=1)
+    p = helpers.given(targets, stated, classes="abc")
+    temperature, offsets = calibration.balanced(p)
+    assert temperature == pytest.approx(2, rel=0.03)
+    np.testing.assert_allclose(calibration.heated(stated, temperature, offsets), even, atol=0.03)
+    best = metrics.value("balanced_accuracy", helpers.given(targets, even, classes="abc"))
+    fitted = helpers.given(targets, calibration.heated(stated, temperature, offsets), classes="abc")
+    assert metrics.value("balanced_accuracy", fitted) == pytest.approx(best, abs=0.003)
+    assert metrics.value("balanced_accuracy", p) < best - 0.05
+
+
+def test_balanced_leaves_a_class_without_rows_alone_and_stops_at_the_edge():
+    p = helpers.given([0, 1, 0, 1], [[0.6, 0.3, 0.1], [0.3, 0.6, 0.1], [0.4, 0.5, 0.1], [0.5, 0.4, 0.1]], classes="abc")
+    assert calibration.balanced(p)[1][2] == 0
+    sure = helpers.given([0, 1], [[0.6, 0.4], [0.0, 1.0]])
+    assert calibration.balanced(sure)[0] >= calibration.COLDEST
+    with pytest.raises(UserError, match=r"set train\.calibrate: none"):
+        calibration.balanced(helpers.given([-1, -1], [[0.5, 0.5], [0.1, 0.9]]))

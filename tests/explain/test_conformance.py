@@ -2,6 +2,7 @@
 
 import contextlib
 import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import torch
 import cellml.explain  # noqa: F401
 from cellml.errors import UserError
 from cellml.explain.base import EXPLAINERS, explain
+from cellml.models.classifier import Classifier
 from tests.explain.helpers import QUICK, built, noise, served_by
 
 SMALL_SWIN = {"embed_dim": 24, "depths": (1, 1, 1, 1), "num_heads": (1, 2, 2, 2), "window_size": 4}
@@ -235,10 +237,13 @@ def test_flags_come_back_after_an_error(name):
 
 @pytest.mark.parametrize("score", ["logit", "log_odds", "probability"])
 @pytest.mark.parametrize("name", SCORED)
-def test_a_temperature_is_a_division_of_the_logits(name, score):
-    warm, divided = built("test_resnet", size=32, temperature=3.0), built("test_resnet", size=32)
+def test_calibration_is_within_the_last_layer(name, score):
+    warm, divided = built("test_resnet", size=32), built("test_resnet", size=32)
+    offsets = [0.3, *[-0.1] * (len(warm.spec.classes) - 1)]
+    warm = Classifier(replace(warm.spec, temperature=3.0, offsets=tuple(offsets)), warm.net)
     divided.load_state_dict(warm.state_dict())
     with torch.no_grad():
+        divided.net.fc.bias += torch.tensor(offsets)
         divided.net.fc.weight /= 3
         divided.net.fc.bias /= 3
     first, second = (asked(name, c, noise(1, 32), [1], score=score).maps for c in (warm, divided))

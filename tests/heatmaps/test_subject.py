@@ -8,7 +8,10 @@ from cellml.models.ensemble import Ensemble
 
 def test_an_ensembles_logits_are_its_own_log_probabilities(make, dataset, rows):
     """With temperatures, and without turned views: what the registered program says."""
-    ensemble = Ensemble([make(0, temperature=2.0), make(1, temperature=0.5)], [0.25, 0.75]).eval()
+    k = len(dataset.manifest.classes)
+    ensemble = Ensemble(
+        [make(0, temperature=2.0, offsets=(0.5, *[-0.5 / (k - 1)] * (k - 1))), make(1, temperature=0.5)], [0.25, 0.75]
+    ).eval()
     subject = Subject(ensemble, dataset)
     seen = subject.see(rows)
     raw = torch.from_numpy(np.stack(dataset.pixels.images(rows.rows)))

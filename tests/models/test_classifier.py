@@ -86,13 +86,14 @@ def test_test_time_averaging_is_the_mean_over_views_and_invariant(make_spec, mak
     assert (averaged - single).abs().max() > 1e-6
 
 
+@pytest.mark.parametrize("offsets", [(), (0.7, -0.2, -0.5)])
 @pytest.mark.parametrize("tta", ["none", "d4"])
-def test_temperature_is_a_power_of_the_averaged_probabilities(tta, make_spec, make_images):
-    model = classifier.build(make_spec(tta=tta, temperature=0.4)).eval()
+def test_calibration_is_a_power_of_the_averaged_probabilities_and_a_factor(tta, offsets, make_spec, make_images):
+    model = classifier.build(make_spec(tta=tta, temperature=0.4, offsets=offsets)).eval()
     cold = classifier.Classifier(make_spec(tta=tta), model.net)
     images = make_images(3, 80, 80)
     with torch.no_grad():
-        plain = cold(images).double()
+        plain = cold(images).double() * torch.tensor(offsets or [0.0] * 3).double().exp()
         expected = plain ** (1 / 0.4) / (plain ** (1 / 0.4)).sum(1, keepdim=True)
         torch.testing.assert_close(model(images).double(), expected, rtol=0, atol=1e-6)
         torch.testing.assert_close(exported(model, images)(images), model(images), rtol=0, atol=1e-5)
@@ -138,7 +139,14 @@ def test_description_is_plain_json_that_keeps_any_name(make_spec, tmp_path):
 
 @pytest.mark.parametrize(
     "changes",
-    [{"dtype": "int32"}, {"mean": (0.5,)}, {"std": (0.2, 0.0, 0.2)}, {"high": (0.0, 1.0, 1.0)}, {"temperature": 0.0}],
+    [
+        {"dtype": "int32"},
+        {"mean": (0.5,)},
+        {"std": (0.2, 0.0, 0.2)},
+        {"high": (0.0, 1.0, 1.0)},
+        {"temperature": 0.0},
+        {"offsets": (1.0,)},
+    ],
 )
 def test_impossible_descriptions_are_refused(changes, make_spec):
     with pytest.raises(ValueError, match="expected"):

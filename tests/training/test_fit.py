@@ -15,7 +15,7 @@ import sklearn.metrics
 import torch
 
 from cellml.errors import UserError
-from cellml.evaluation import metrics
+from cellml.evaluation import calibration, metrics
 from cellml.models import backbones
 from cellml.models.classifier import Classifier
 from cellml.training.fit import fit
@@ -148,6 +148,22 @@ def test_sixteen_bit_channels_learn(deep):
     assert done.classifier.spec.dtype == "uint16"
     assert 600 < done.classifier.spec.high[0] < 900 < done.classifier.spec.low[2]
     assert max(r["val/balanced_accuracy"] for r in done.history) > 0.8
+
+
+def test_a_balanced_calibration_is_stored_and_serves_balanced_accuracy(tiny):
+    plain = run(tiny, **{"train.epochs": 2})
+    done = run(tiny, **{"train.epochs": 2, "train.calibrate": "balanced"})
+    spec = done.classifier.spec
+    assert (spec.temperature, spec.offsets) == calibration.balanced(plain.validation)
+    expected = calibration.heated(plain.validation.probabilities, spec.temperature, spec.offsets)
+    np.testing.assert_allclose(done.validation.probabilities, expected, atol=1e-6)
+    said = predict(done.classifier, tiny, tiny.manifest.split("val"), device="cpu")
+    np.testing.assert_allclose(said.probabilities, expected, atol=1e-4)
+    log_loss = [
+        sklearn.metrics.log_loss(p.targets, p.probabilities, sample_weight=1 / np.bincount(p.targets)[p.targets])
+        for p in (plain.validation, done.validation)
+    ]
+    assert log_loss[1] < log_loss[0]
 
 
 def test_the_last_epoch_can_be_kept(tiny):
