@@ -90,12 +90,25 @@ class Input(Section):
     crop: int | None = Field(None, ge=4)  # central crop of this side in source pixels; None: the whole image, resized
 
 
+class Lora(Section):
+    """Low-rank updates of the backbone's layers, W + (alpha / rank) B A."""
+
+    rank: int = Field(8, ge=1)
+    alpha: float = Field(16.0, gt=0)
+    targets: list[str] = []  # layers by name or its end, with *: qkv, blocks.*.mlp.fc1; empty: qkv, proj, fc1, fc2, ...
+
+
 class Model(Section):
     """The classifier."""
 
     backbone: str = "resnet10t"  # any timm name, or torchvision/<name>
     weights: str = "none"  # none, pretrained, a local file, or models:/NAME@ALIAS
-    mode: Literal["finetune", "frozen"] = "finetune"
+    mode: Literal["finetune", "last_stage", "lora", "head", "frozen"] = (
+        "finetune"  # what is trained: all weights, those
+    )
+    # from the last stage on, low-rank updates and the last layer, a head with a hidden layer, a linear one by itself
+    hidden: int = Field(256, ge=1)  # units of the hidden layer of mode head
+    lora: Lora = Lora()  # of mode lora
     dropout: float = Field(0.0, ge=0, lt=1)
     options: dict[str, Any] = {}  # further keyword options of the backbone's constructor
     attention: str = "none"  # block@stage, block@pool, or several: se@2+se1d@pool; also {block: se, stage: 2}, a list
@@ -170,6 +183,7 @@ class Train(Section):
     optimizer: Literal["adamw", "adam", "sgd"] = "adamw"
     lr: float = Field(1e-3, gt=0)
     weight_decay: float = Field(0.01, ge=0)
+    layer_decay: float = Field(1.0, gt=0, le=1)  # factor of the learning rate from each layer to the one before it
     schedule: Literal["onecycle", "cosine", "constant"] = "onecycle"
     lr_after: dict[int, float] = {}  # schedule constant: epochs done -> the learning rate from there on
     loss: str = "cross_entropy"

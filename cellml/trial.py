@@ -184,7 +184,9 @@ def _fit(experiment: Experiment, dataset: Dataset, tracked: Run, on_step: OnStep
         reference=reference(experiment),
     )
     assert fitted.validation is not None
-    tracked.metrics({"fit_seconds": fitted.seconds, "best_epoch": fitted.best_epoch})
+    tracked.metrics(
+        {"fit_seconds": fitted.seconds, "best_epoch": fitted.best_epoch, "trained_parameters": fitted.trained}
+    )
     log_fits(tracked, [fitted])
     score = metrics.value(monitor, fitted.validation)
     return Outcome(fitted.classifier, {"val": fitted.validation}, "val", score)

@@ -36,10 +36,12 @@ class Spec:
         options: further keyword options of the backbone.
         dropout: before the last layer, in training.
         attention: blocks within the backbone and their places, as in `model.attention`.
+        hidden: units of a hidden layer before the last one; 0: none.
         tta: d4 averages over the eight flips and quarter turns.
         temperature: T of p^(1/T) over the averaged probabilities; without averaging it divides the logits.
         thresholds: operating points by class name; kept for the reader, not applied.
         digest: of the training manifest.
+        earlier: digests of the training manifests of the weights that the training started from, latest first.
         strategy: how the training rows were sampled.
         version: of this format.
     """
@@ -57,10 +59,12 @@ class Spec:
     options: dict[str, Any] = field(default_factory=dict)
     dropout: float = 0.0
     attention: str = "none"
+    hidden: int = 0
     tta: Literal["none", "d4"] = "none"
     temperature: float = 1.0
     thresholds: dict[str, float] = field(default_factory=dict)
     digest: str = ""
+    earlier: tuple[str, ...] = ()
     strategy: str = "none"
     version: int = VERSION
 
@@ -189,6 +193,7 @@ def build(spec: Spec, weights: str | Mapping[str, torch.Tensor] = "none") -> Cla
         dropout=spec.dropout,
         options=spec.options,
         attention=spec.attention,
+        hidden_units=spec.hidden,
     )
     return Classifier(spec, net)
 
@@ -223,6 +228,7 @@ def load(folder: str | Path) -> Classifier:
         dropout=spec.dropout,
         options=spec.options,
         attention=spec.attention,
+        hidden_units=spec.hidden,
         probe=False,
     )
     try:

@@ -21,6 +21,7 @@ from cellml.models.classifier import Classifier
 from cellml.sampling.base import TrainingRows
 from cellml.sampling.strategies import resample
 from cellml.training import device, losses, spaces, synthesis
+from cellml.training.adapt import FROZEN_TRUNK
 from cellml.training.finetune import finetune
 from cellml.training.frozen import frozen
 from cellml.training.job import Job, OnEpoch, Outcome, initial, predictions
@@ -39,6 +40,7 @@ class Fit:
         best_epoch: counted from 1.
         validation: predictions of the validation rows by `classifier`, or None.
         seconds: wall-clock time of the fit.
+        trained: how many parameters were trained.
         counts: training rows per class and mixture, `before` and `after` sampling.
         notes: what the sampling strategy did otherwise than asked, a line each.
         synthetic: some synthetic training images beside what they were made of, see `synthesis.strips`.
@@ -49,6 +51,7 @@ class Fit:
     best_epoch: int
     validation: Predictions | None
     seconds: float
+    trained: int
     counts: dict[str, dict[str, float]]
     notes: tuple[str, ...] = ()
     synthetic: list[synthesis.Strip] = field(default_factory=list)
@@ -114,6 +117,7 @@ def fit(
         best_epoch=outcome.best_epoch,
         validation=outcome.validation,
         seconds=time.perf_counter() - start,
+        trained=outcome.trained,
         counts={"before": _counts(rows, np.arange(len(rows)), None), "after": _counts(rows, sample.rows, sample.draw)},
         notes=(*sample.notes, *_untrained(experiment, pretrained)),
         synthetic=_strips(job) if sample.synthetic.any() else [],
@@ -121,17 +125,20 @@ def fit(
 
 
 def _strips(job: Job) -> list[synthesis.Strip]:
-    blend = job.experiment.model.mode == "finetune"
+    blend = job.experiment.model.mode != "frozen"
     return synthesis.strips(job.prepared(job.train), job.sample, job.rows, blend=blend)
 
 
 def _untrained(experiment: Experiment, pretrained: Classifier | None) -> list[str]:
-    if experiment.model.mode != "frozen" or pretrained is not None:
+    mode, weights = experiment.model.mode, experiment.model.weights
+    if mode == "finetune" or pretrained is not None:
         return []
-    if experiment.model.weights == "none":
-        return ["model.mode frozen with model.weights none: the head learns from the features of an untrained network"]
-    if experiment.model.attention != "none":
-        return ["model.mode frozen with model.attention: blocks that model.weights does not hold stay untrained"]
+    if weights == "none" and mode in FROZEN_TRUNK:
+        return [f"model.mode {mode} with model.weights none: the head learns from the features of an untrained network"]
+    if weights == "none":
+        return [f"model.mode {mode} with model.weights none: most of the network stays untrained"]
+    if experiment.model.attention != "none" and mode in FROZEN_TRUNK:
+        return [f"model.mode {mode} with model.attention: blocks that model.weights does not hold stay untrained"]
     return []
 
 
@@ -168,12 +175,12 @@ def _spaces(
             return reference.to(on)
         pixels = dataset.pixels.resized(experiment.input.crop, experiment.input.size, train.rows)
         with _seeded(experiment.train.seed, on):  # as the fit will: the same network where it has no weights
-            return initial(alone, train, pixels, pretrained).to(on)
+            return initial(alone.replace({"model.mode": "finetune"}), train, pixels, pretrained).to(on)
 
     def trainer(learnt: Manifest, judged: Manifest) -> Classifier:
         return fit(alone, dataset, train=learnt, validation=judged, progress=False, pretrained=pretrained).classifier
 
-    knows = reference is not None or pretrained is not None or model.weights != "none" or model.mode == "frozen"
+    knows = reference is not None or pretrained is not None or model.weights != "none" or model.mode in FROZEN_TRUNK
     return spaces.spaces(alone, dataset, train, network=network if knows else None, trainer=trainer)
 
 

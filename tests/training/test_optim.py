@@ -15,7 +15,7 @@ def net():
 
 
 def test_norms_and_biases_do_not_decay():
-    decayed, kept = optim.groups(net(), 0.05)
+    decayed, kept = optim.groups(net(), Train(weight_decay=0.05))
     assert (decayed["weight_decay"], kept["weight_decay"]) == (0.05, 0.0)
     assert sorted(p.ndim for p in decayed["params"]) == [2, 4]
     assert [p.ndim for p in kept["params"]] == [1, 1, 1, 1]
@@ -23,7 +23,7 @@ def test_norms_and_biases_do_not_decay():
 
 def test_what_the_network_exempts_does_not_decay():
     vit = timm.create_model("test_vit", num_classes=2)
-    _, kept = optim.groups(vit, 0.05)
+    _, kept = optim.groups(vit, Train(weight_decay=0.05))
     assert any(p is vit.pos_embed for p in kept["params"])
     assert vit.pos_embed.ndim == 3
 
@@ -31,7 +31,7 @@ def test_what_the_network_exempts_does_not_decay():
 def test_frozen_parameters_are_left_out():
     model = net()
     model[0].weight.requires_grad_(False)
-    assert sum(len(g["params"]) for g in optim.groups(model, 0.1)) == 5
+    assert sum(len(g["params"]) for g in optim.groups(model, Train())) == 5
 
 
 @pytest.mark.parametrize(
