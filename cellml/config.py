@@ -214,6 +214,25 @@ class Train(Section):
         return self
 
 
+class Pretrain(Section):
+    """Self-supervised pretraining of the backbone on the training images, without their labels (VICReg)."""
+
+    epochs: int = Field(100, ge=1)
+    batch_size: int = Field(64, ge=8)
+    lr: float = Field(3e-3, gt=0)  # peak of a one-cycle schedule
+    weight_decay: float = Field(0.01, ge=0)
+    width: int = Field(512, ge=8)  # of the projector behind the backbone, three layers
+    probe: int = Field(10, ge=1)  # epochs from one linear probe on the validation rows to the next
+    augment: Augment = Augment(scale=0.3, shift=0.1, brightness=0.2, contrast=0.3, color=0.15, noise=0.02, erase=0.3)
+
+    @field_validator("augment")
+    @classmethod
+    def _unlabelled(cls, augment: Augment) -> Augment:
+        if augment.mixup:
+            raise ValueError("expected mixup 0, it mixes labels and there are none; leave it out")
+        return augment
+
+
 class Range(Section):
     """A numeric axis of a sweep."""
 
@@ -283,6 +302,7 @@ class Experiment(Section):
     model: Model = Model()
     sampling: Sampling = Sampling()
     train: Train = Train()
+    pretrain: Pretrain = Pretrain()
     sweep: Sweep = Sweep()
     explain: Explain = Explain()
     compare: Compare = Compare()
@@ -353,7 +373,7 @@ class Experiment(Section):
 
     def fingerprint(self) -> str:
         """Eight hex digits of everything that decides a trial's result: not the budget, the comparison or the text."""
-        tree = self.model_dump(mode="json", exclude={"description", "compare", "explain"})
+        tree = self.model_dump(mode="json", exclude={"description", "compare", "explain", "pretrain"})
         for budget in ("trials", "timeout", "workers"):
             del tree["sweep"][budget]
         for machine in ("threads", "device"):

@@ -4,7 +4,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from cellml import config
 from cellml.data import augment
+from cellml.data.manifest import Manifest
+from cellml.data.prepare import Dataset
 from cellml.models import depth
 from cellml.training import adapt, arrays, device, loop, synthesis
 from cellml.training.job import Job, Outcome, initial
@@ -22,8 +25,8 @@ def finetune(job: Job) -> Outcome:
     """
     settings, how, size, on = job.experiment.train, job.experiment.model, job.experiment.input.size, job.device
     precision = device.precision(settings.precision, on)
-    pixels = with_margin(job)
-    model = initial(job.experiment, job.train, _central(pixels, size), job.pretrained)
+    pixels = with_margin(job.dataset, job.train, job.experiment.input, settings.augment)
+    model = initial(job.experiment, job.train, central(pixels, size), job.pretrained)
     if settings.layer_decay < 1:
         depth.check_layers(how.backbone, model.net)
     pixels, targets, sample = synthesis.extended(pixels, arrays.labels(job.train), job.sample, job.rows)
@@ -43,14 +46,15 @@ def finetune(job: Job) -> Outcome:
     return Outcome(model, module.history, module.best_epoch, final, trained)
 
 
-def with_margin(job: Job) -> npt.NDArray:
+def with_margin(dataset: Dataset, train: Manifest, seen: config.Input, changes: config.Augment) -> npt.NDArray:
     """The training images with the margin that augmentation turns in, (N, S', S', C), S' >= S."""
-    seen, images = job.experiment.input, job.dataset.pixels
-    side = int(np.median(images.shapes[job.train.rows, :2].min(axis=1)))
-    crop, size = augment.margin(job.experiment.train.augment, seen.crop, seen.size, side)
-    return images.resized(crop, size, job.train.rows)
+    images = dataset.pixels
+    side = int(np.median(images.shapes[train.rows, :2].min(axis=1)))
+    crop, size = augment.margin(changes, seen.crop, seen.size, side)
+    return images.resized(crop, size, train.rows)
 
 
-def _central(pixels: npt.NDArray, size: int) -> npt.NDArray:
+def central(pixels: npt.NDArray, size: int) -> npt.NDArray:
+    """The images (N, S, S, C) within those with a margin."""
     start = (pixels.shape[1] - size) // 2
     return pixels[:, start : start + size, start : start + size]

@@ -3,8 +3,7 @@
 import gc
 import math
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -106,7 +105,7 @@ def fit(
         on_epoch=on_epoch,
         progress=progress,
     )
-    with device.threads(settings.threads), _seeded(settings.seed, on):
+    with device.threads(settings.threads), device.seeded(settings.seed, on):
         outcome = frozen(job) if experiment.model.mode == "frozen" else finetune(job)
     if settings.calibrate and outcome.validation is not None:
         outcome = _calibrated(outcome, outcome.validation)
@@ -174,7 +173,7 @@ def _spaces(
         if reference is not None:
             return reference.to(on)
         pixels = dataset.pixels.resized(experiment.input.crop, experiment.input.size, train.rows)
-        with _seeded(experiment.train.seed, on):  # as the fit will: the same network where it has no weights
+        with device.seeded(experiment.train.seed, on):  # as the fit will: the same network where it has no weights
             return initial(alone.replace({"model.mode": "finetune"}), train, pixels, pretrained).to(on)
 
     def trainer(learnt: Manifest, judged: Manifest) -> Classifier:
@@ -209,12 +208,3 @@ def _check(experiment: Experiment, train: Manifest, validation: Manifest | None)
             f"Expected train.monitor to have a value on the validation rows, got NaN for {settings.monitor!r}: "
             f"{reason}; choose another metric or raise split.validation"
         )
-
-
-@contextmanager
-def _seeded(seed: int, on: torch.device) -> Iterator[None]:
-    """Seed torch's global generators within a block, and give them back as they were."""
-    devices = [on] if on.type == "cuda" else []
-    with torch.random.fork_rng(devices):
-        torch.manual_seed(seed)
-        yield
