@@ -112,6 +112,16 @@ def train(context: click.Context, experiment: str, data: str) -> None:
 
 @cli.command(context_settings=OVERRIDES)
 @_command
+def pretrain(context: click.Context, experiment: str, data: str) -> None:
+    """Train a backbone on images without their labels; register its weights for model.weights."""
+    loaded = _experiment(context, experiment, data)
+    from cellml import commands
+
+    commands.pretrain(loaded)
+
+
+@cli.command(context_settings=OVERRIDES)
+@_command
 @click.option("--folds", default="", help="Parts that are left out in turn; 5, or train.folds of the file.")
 @click.option("--repeats", default="", help="How often, each time with another division and seed.")
 def crossval(context: click.Context, experiment: str, data: str, folds: str, repeats: str) -> None:

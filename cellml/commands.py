@@ -14,7 +14,7 @@ from rich.table import Table
 
 from cellml import crossval as cross_validation
 from cellml import ensemble as ensembles
-from cellml import heatmaps, vision
+from cellml import heatmaps, pretraining, vision
 from cellml import trial as trials
 from cellml.compare import baselines, cells, collect, formats, report, table
 from cellml.config import Experiment
@@ -101,6 +101,15 @@ def _train(experiment: Experiment, tracked: Run) -> None:
     }
     version = registry.register(uri, name, tags)
     _farewell(tracked, f"models:/{name}/{version}")
+
+
+def pretrain(experiment: Experiment) -> None:
+    """Train the backbone on the training images alone, and register it as `<experiment>.<backbone>.pretrained`."""
+    with runs.parent("pretrain", experiment) as tracked:
+        dataset = _prepared(experiment, tracked)
+        uri = pretraining.run(experiment, dataset, tracked, _say)
+        _say(f"its weights in another experiment: model.weights: {uri}")
+        _farewell(tracked)
 
 
 def compare(experiment: Experiment) -> None:

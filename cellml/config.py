@@ -91,12 +91,25 @@ class Input(Section):
     crop: int | None = Field(None, ge=4)  # central crop of this side in source pixels; None: the whole image, resized
 
 
+class Lora(Section):
+    """Low-rank updates of the backbone's layers, W + (alpha / rank) B A."""
+
+    rank: int = Field(8, ge=1)
+    alpha: float = Field(16.0, gt=0)
+    targets: list[str] = []  # layers by name or its end, with *: qkv, blocks.*.mlp.fc1; empty: qkv, proj, fc1, fc2, ...
+
+
 class Model(Section):
     """The classifier."""
 
     backbone: str = "resnet10t"  # any timm name, or torchvision/<name>
     weights: str = "none"  # none, pretrained, a local file, or models:/NAME@ALIAS
-    mode: Literal["finetune", "frozen"] = "finetune"
+    mode: Literal["finetune", "last_stage", "lora", "head", "frozen"] = (
+        "finetune"  # what is trained: all weights, those
+    )
+    # from the last stage on, low-rank updates and the last layer, a head with a hidden layer, a linear one by itself
+    hidden: int = Field(256, ge=1)  # units of the hidden layer of mode head
+    lora: Lora = Lora()  # of mode lora
     dropout: float = Field(0.0, ge=0, lt=1)
     options: dict[str, Any] = {}  # further keyword options of the backbone's constructor
     attention: str = "none"  # block@stage, block@pool, or several: se@2+se1d@pool; also {block: se, stage: 2}, a list
@@ -173,6 +186,7 @@ class Train(Section):
     optimizer: Literal["adamw", "adam", "sgd"] = "adamw"
     lr: float = Field(1e-3, gt=0)
     weight_decay: float = Field(0.01, ge=0)
+    layer_decay: float = Field(1.0, gt=0, le=1)  # factor of the learning rate from each layer to the one before it
     schedule: Literal["onecycle", "cosine", "constant"] = "onecycle"
     lr_after: dict[int, float] = {}  # schedule constant: epochs done -> the learning rate from there on
     loss: str = "cross_entropy"
@@ -216,6 +230,25 @@ class Train(Section):
         if any(epoch < 1 or not rate > 0 for epoch, rate in self.lr_after.items()):
             raise ValueError(f"expected lr_after as epochs from 1 on and rates above 0, got {self.lr_after}")
         return self
+
+
+class Pretrain(Section):
+    """Self-supervised pretraining of the backbone on the training images, without their labels (VICReg)."""
+
+    epochs: int = Field(100, ge=1)
+    batch_size: int = Field(64, ge=8)
+    lr: float = Field(3e-3, gt=0)  # peak of a one-cycle schedule
+    weight_decay: float = Field(0.01, ge=0)
+    width: int = Field(512, ge=8)  # of the projector behind the backbone, three layers
+    probe: int = Field(10, ge=1)  # epochs from one linear probe on the validation rows to the next
+    augment: Augment = Augment(scale=0.3, shift=0.1, brightness=0.2, contrast=0.3, color=0.15, noise=0.02, erase=0.3)
+
+    @field_validator("augment")
+    @classmethod
+    def _unlabelled(cls, augment: Augment) -> Augment:
+        if augment.mixup or augment.cutmix:
+            raise ValueError("expected mixup and cutmix 0, they mix labels and there are none; leave them out")
+        return augment
 
 
 class Range(Section):
@@ -287,6 +320,7 @@ class Experiment(Section):
     model: Model = Model()
     sampling: Sampling = Sampling()
     train: Train = Train()
+    pretrain: Pretrain = Pretrain()
     sweep: Sweep = Sweep()
     explain: Explain = Explain()
     compare: Compare = Compare()
@@ -379,7 +413,7 @@ class Experiment(Section):
 
     def fingerprint(self) -> str:
         """Eight hex digits of everything that decides a trial's result: not the budget, the comparison or the text."""
-        tree = self.model_dump(mode="json", exclude={"description", "compare", "explain", "budgets"})
+        tree = self.model_dump(mode="json", exclude={"description", "compare", "explain", "pretrain", "budgets"})
         for budget in ("trials", "timeout", "workers"):
             del tree["sweep"][budget]
         for machine in ("threads", "device"):

@@ -169,7 +169,7 @@ def _fit(experiment: Experiment, dataset: Dataset, tracked: Run, on_step: OnStep
     manifest, monitor = dataset.manifest, experiment.train.monitor
 
     def epoch_done(epoch: int, record: dict[str, float]) -> None:
-        tracked.metrics(_keyed(record), step=epoch)
+        tracked.metrics(keyed(record), step=epoch)
         if on_step is not None:
             on_step(epoch, record[f"val/{monitor}"])
 
@@ -184,7 +184,9 @@ def _fit(experiment: Experiment, dataset: Dataset, tracked: Run, on_step: OnStep
         reference=reference(experiment),
     )
     assert fitted.validation is not None
-    tracked.metrics({"fit_seconds": fitted.seconds, "best_epoch": fitted.best_epoch})
+    tracked.metrics(
+        {"fit_seconds": fitted.seconds, "best_epoch": fitted.best_epoch, "trained_parameters": fitted.trained}
+    )
     log_fits(tracked, [fitted])
     score = metrics.value(monitor, fitted.validation)
     return Outcome(fitted.classifier, {"val": fitted.validation}, "val", score)
@@ -200,7 +202,7 @@ def _cross_validate(
         assert fitted.validation is not None
         values.append(metrics.compute(fitted.validation))
         record = {f"fold/{name}": value for name, value in values[-1].items()}
-        tracked.metrics(_keyed(record) | {"fold/fit_seconds": fitted.seconds}, step=number)
+        tracked.metrics(keyed(record) | {"fold/fit_seconds": fitted.seconds}, step=number)
         if progress:
             Console(stderr=True).print(f"fold {number}: {monitor} {values[-1][monitor]:.4f}", highlight=False)
         if on_step is not None:
@@ -219,7 +221,7 @@ def _cross_validate(
     mean, deviation = table.mean().to_dict(), table.std(ddof=1).to_dict()
     record = {f"val/{name}": value for name, value in mean.items()}
     record |= {f"val/{name}_sd": value for name, value in deviation.items()}
-    tracked.metrics(_keyed(record))
+    tracked.metrics(keyed(record))
     log_fits(tracked, done.fits)
     with tracked.artifacts() as folder:
         table.insert(0, "fold", range(1, len(table) + 1))
@@ -303,7 +305,7 @@ def log_predictions(
                 figure.savefig(path)
                 if name in COMPARED:
                     tracked.image(path, f"{split}_{name}")
-    tracked.metrics(_keyed(record), step=None if after is None else after + 1)
+    tracked.metrics(keyed(record), step=None if after is None else after + 1)
 
 
 def _log_composition(dataset: Dataset, folder: Path, split: str, predictions: dict[str, Predictions]) -> None:
@@ -356,7 +358,7 @@ def _figures(dataset: Dataset, manifest: Manifest, predicted: Predictions) -> di
     return drawn | {"mistakes": figures.mistakes(predicted, images)}
 
 
-def _keyed(record: dict[str, float]) -> dict[str, float]:
+def keyed(record: dict[str, float]) -> dict[str, float]:
     """Metrics that have a value, under names that MLflow takes: the class in `val/recall_CD4+` is escaped."""
     parted = ((key.rpartition("/"), value) for key, value in record.items() if math.isfinite(value))
     return {f"{prefix}{slash}{names.slug(name)}": value for (prefix, slash, name), value in parted}

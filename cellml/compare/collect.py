@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -118,7 +119,8 @@ def _one(
         classes=manifest.classes,
         soft_targets=manifest.soft_targets,
     )
-    warnings = tuple(_provenance(str(predictor.metadata.get("digest", "")), dataset.manifest, manifest))
+    digest, earlier = str(predictor.metadata.get("digest", "")), _earlier(predictor.metadata)
+    warnings = tuple(_provenance(digest, earlier, dataset.manifest, manifest))
     thresholds = dict(predictor.metadata.get("thresholds") or {})
     return Evaluated(entry, predictions, milliseconds, _parameters(entry), batch, warnings, thresholds)
 
@@ -186,10 +188,21 @@ def _parameters(entry: registry.Entry) -> float:
     return sum(p.numel() for p in ensemble.load(folder).parameters()) / 1e6
 
 
-def _provenance(digest: str, everything: Manifest, test: Manifest) -> Iterator[str]:
-    """Whether a model can have seen the test images in training, as far as its manifest's digest tells."""
+def _earlier(metadata: Mapping[str, Any]) -> list[str]:
+    """Digests of the rows that a model's starting weights were trained on; of an ensemble those of its members'."""
+    parts = [metadata, *metadata.get("members", ())]
+    return list(dict.fromkeys(digest for part in parts for digest in part.get("earlier", ())))
+
+
+def _provenance(digest: str, earlier: Sequence[str], everything: Manifest, test: Manifest) -> Iterator[str]:
+    """Whether a model can have seen the test images in training, as far as its manifests' digests tell."""
     seen = everything.split("train", "val")
     known = {everything.digest, seen.digest, everything.split("train").digest}
+    if foreign := [start for start in earlier if start not in known]:
+        yield (
+            f"its starting weights were trained on other rows than this data set's training rows (digest "
+            f"{', '.join(start[:8] for start in foreign)}), whether they have seen test images cannot be told"
+        )
     if digest not in known:
         yield (
             f"trained on other rows than this data set's training rows (digest {digest[:8] or 'unknown'}), whether it "

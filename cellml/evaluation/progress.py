@@ -54,6 +54,35 @@ def learning_curves(
     return figure
 
 
+@style.styled
+def pretraining(history: Sequence[Mapping[str, float]], metrics: Sequence[str] = _SHOWN) -> Figure:
+    """Loss of a self-supervised pretraining above the probe's validation scores, with those before it as lines.
+
+    Args:
+        history: one mapping an epoch from 0, before training: `train/loss` and, of some epochs, `probe/<metric>`.
+        metrics: to show, those that the history has.
+    """
+    epochs = np.arange(len(history))
+    figure = style.figure(height=6.0)
+    upper, lower = figure.subplots(2, 1, sharex=True)
+    upper.plot(epochs, _series(history, "train/loss"), **style.line(0))
+    upper.set_ylabel("Loss")
+    for k, name in enumerate(name for name in metrics if f"probe/{name}" in history[0]):
+        values = _series(history, f"probe/{name}")
+        there, look = np.isfinite(values), style.line(k)
+        if there.any():
+            lower.plot(epochs[there], values[there], marker="o", markersize=4, label=name, **look)
+            lower.axhline(values[0], color=look["color"], linewidth=1, linestyle=":")
+    lower.set_ylabel("Linear probe,\nvalidation rows")
+    lower.set_xlabel("Epoch (dotted: before pretraining)")
+    lower.xaxis.set_major_locator(MaxNLocator(integer=True))
+    lower.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), alignment="left")
+    for ax in (upper, lower):
+        style.grid(ax)
+    upper.set_title("Self-supervised pretraining")
+    return figure
+
+
 def _series(history: Sequence[Mapping[str, float]], key: str) -> npt.NDArray[np.float64]:
     return np.array([epoch.get(key, np.nan) for epoch in history], dtype=np.float64)
 

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from cellml.errors import UserError
-from cellml.models import hub, placement, zoo
+from cellml.models import hidden, hub, placement, zoo
 from cellml.models import weights as files
 
 Normalisation = tuple[tuple[float, ...], tuple[float, ...]]
@@ -46,6 +46,7 @@ def create(
     dropout: float = 0.0,
     options: Mapping[str, Any] | None = None,
     attention: str = "none",
+    hidden_units: int = 0,
     probe: bool = True,
 ) -> nn.Module:
     """Build a network that maps normalised float images (N, C, S, S) to logits (N, K).
@@ -62,6 +63,7 @@ def create(
         dropout: before the last layer.
         options: further keyword options of the family's constructor.
         attention: blocks and their places, as in `model.attention`; the trunk's weights need not hold them.
+        hidden_units: of a hidden layer before the last one, 0 for none; taken from weights that hold it in this shape.
         probe: try the network on one blank image.
 
     Returns:
@@ -69,7 +71,7 @@ def create(
 
     Raises:
         UserError: an unknown name or option, weights that cannot be had or do not fit, an input size that the
-            family cannot take, or a place for attention that it does not have.
+            family cannot take, or a place for attention or a hidden layer that it does not have.
     """
     options = dict(options or {})
     download = isinstance(weights, str) and weights == "pretrained"
@@ -99,16 +101,17 @@ def create(
     elif weights not in ("none", "pretrained"):
         state = files.read(weights)
     source = weights if isinstance(weights, str) else "given"
-    blocks: files.State = {}
-    if state is not None and attention != placement.NONE:
-        blocks = {key: state.pop(key) for key in list(state) if key.startswith(placement.PREFIX)}
+    taken_out = (hidden.PREFIX,) if attention == placement.NONE else (hidden.PREFIX, placement.PREFIX)
     if state is not None:
-        _load(name, net, state, source)
+        _load(name, net, {k: v for k, v in state.items() if not k.startswith(taken_out)}, source)
     if probe:
         _probe(name, net, channels, num_classes, size)
-    placement.insert(name, net, attention, [layer for _, layer in last_layers(net)], channels, size)
-    if blocks:
-        placement.load(net, blocks, source)
+    heads = last_layers(net)
+    placement.insert(name, net, attention, [layer for _, layer in heads], channels, size)
+    hidden.insert(name, net, hidden_units, heads)
+    if state is not None and attention != placement.NONE:
+        placement.load(net, {k: v for k, v in state.items() if k.startswith(placement.PREFIX)}, source)
+    hidden.load(net, state or {}, [key for key, _ in heads])
     return net.train()
 
 

@@ -36,11 +36,13 @@ class Spec:
         options: further keyword options of the backbone.
         dropout: before the last layer, in training.
         attention: blocks within the backbone and their places, as in `model.attention`.
+        hidden: units of a hidden layer before the last one; 0: none.
         tta: d4 averages over the eight flips and quarter turns.
         temperature: T of (p e^o)^(1/T) over the averaged probabilities; without averaging it divides the logits.
         offsets: o, a class each, added to the logits before T divides them; empty: none.
         thresholds: operating points by class name; kept for the reader, not applied.
         digest: of the training manifest.
+        earlier: digests of the training manifests of the weights that the training started from, latest first.
         strategy: how the training rows were sampled.
         version: of this format.
     """
@@ -58,11 +60,13 @@ class Spec:
     options: dict[str, Any] = field(default_factory=dict)
     dropout: float = 0.0
     attention: str = "none"
+    hidden: int = 0
     tta: Literal["none", "d4"] = "none"
     temperature: float = 1.0
     offsets: tuple[float, ...] = ()
     thresholds: dict[str, float] = field(default_factory=dict)
     digest: str = ""
+    earlier: tuple[str, ...] = ()
     strategy: str = "none"
     version: int = VERSION
 
@@ -201,6 +205,7 @@ def build(spec: Spec, weights: str | Mapping[str, torch.Tensor] = "none") -> Cla
         dropout=spec.dropout,
         options=spec.options,
         attention=spec.attention,
+        hidden_units=spec.hidden,
     )
     return Classifier(spec, net)
 
@@ -235,6 +240,7 @@ def load(folder: str | Path) -> Classifier:
         dropout=spec.dropout,
         options=spec.options,
         attention=spec.attention,
+        hidden_units=spec.hidden,
         probe=False,
     )
     try:

@@ -44,7 +44,7 @@ def embed(
         (N, D) float32.
     """
     file = Path(cache_dir) / f"{key(classifier, prepared, digest)}.npy"
-    return kept(file, len(prepared), lambda: _compute(classifier, prepared, batch_size, on_batch))
+    return kept(file, len(prepared), lambda: compute(classifier, prepared, batch_size, on_batch))
 
 
 def kept(file: Path, rows: int, compute: Callable[[], npt.NDArray[np.float32]]) -> npt.NDArray[np.float32]:
@@ -71,9 +71,13 @@ def key(classifier: Classifier, prepared: npt.NDArray, digest: str) -> str:
     return content.hexdigest()[:32]
 
 
-def _compute(
-    classifier: Classifier, prepared: npt.NDArray, batch_size: int, on_batch: Callable[[int], None] | None
+def compute(
+    classifier: Classifier,
+    prepared: npt.NDArray,
+    batch_size: int = 64,
+    on_batch: Callable[[int], None] | None = None,
 ) -> npt.NDArray[np.float32]:
+    """Embed prepared images without keeping the result; arguments and result as of `embed`."""
     device = next(classifier.parameters()).device
     training = classifier.training
     classifier.eval()

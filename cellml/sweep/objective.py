@@ -15,6 +15,7 @@ from cellml.sweep import study as studies
 from cellml.tracking import runs
 from cellml.tracking.run import Run
 
+MODE = "model.mode"
 SHOWN = ("train.lr", "train.epochs", "train.seed", "input.size")  # params of every trial, swept or not
 
 
@@ -105,6 +106,9 @@ def _reporter(trial: optuna.Trial, experiment: Experiment) -> trials.OnStep | No
 def _name(experiment: Experiment, trial: optuna.Trial) -> str:
     attention = experiment.model.attention
     placed = "" if attention == "none" else f" {attention}"
+    axes = (experiment.sweep.space, *experiment.sweep.per_backbone.values())
+    if any(MODE in space for space in axes):
+        placed += f" {experiment.model.mode}"
     return f"{trial.number:03d} {experiment.model.backbone} {experiment.sampling.strategy}{placed}"
 
 

@@ -15,6 +15,7 @@ from cellml.tracking.names import model_name
 
 CHAMPION = "champion"
 EXPERIMENT, BACKBONE, STRATEGY = "cellml.experiment", "cellml.backbone", "cellml.strategy"
+PRETRAINED = "cellml.pretrained"  # tag of weights to start from, with the method that they come from
 PAGE = 100
 
 
@@ -62,7 +63,8 @@ def entries(experiment_name: str, which: str) -> list[Entry]:
     Args:
         experiment_name: the experiment file's `name`.
         which: `champions` (the champion of each backbone), `cells` (the newest version of each backbone x strategy),
-            `all` (every version of every backbone), or `models:/` URIs separated by commas.
+            `all` (every version of every backbone), or `models:/` URIs separated by commas. Pretrained weights are
+            among them only by their URIs.
 
     Raises:
         UserError: nothing matches, or a URI that names no model.
@@ -75,6 +77,7 @@ def entries(experiment_name: str, which: str) -> list[Entry]:
         )
     found = [entry for model in _of_backbones(experiment_name) for entry in _versions(model)]
     found = [entry for entry in found if entry.tags.get(EXPERIMENT, experiment_name) == experiment_name]
+    found = [entry for entry in found if PRETRAINED not in entry.tags]
     if which == "champions":
         found = [entry for entry in found if CHAMPION in entry.aliases]
     if which == "cells":

@@ -14,12 +14,22 @@ from mlflow.exceptions import MlflowException
 
 from cellml.errors import UserError
 from cellml.tracking import export
-from cellml.tracking.catalog import BACKBONE, CHAMPION, EXPERIMENT, STRATEGY, Entry, entries, resolve, versions
+from cellml.tracking.catalog import (
+    BACKBONE,
+    CHAMPION,
+    EXPERIMENT,
+    PRETRAINED,
+    STRATEGY,
+    Entry,
+    entries,
+    resolve,
+    versions,
+)
 from cellml.tracking.run import Run, as_text
 
 __all__ = [
-    "BACKBONE", "CHAMPION", "EXPERIMENT", "STRATEGY", "Entry", "Predictor", "describe_models", "entries", "predictor",
-    "register", "resolve", "set_alias", "versions", "weights_folder",
+    "BACKBONE", "CHAMPION", "EXPERIMENT", "PRETRAINED", "STRATEGY", "Entry", "Predictor", "describe_models", "entries",
+    "predictor", "register", "resolve", "set_alias", "versions", "weights_folder",
 ]  # fmt: skip
 
 DESCRIPTION = 5000  # characters that a database keeps of a description or of a tag

@@ -104,8 +104,9 @@ def parent(
         run = _create(experiment_id, name or kind, given)
     with closing(run, {}):
         if experiment is not None:
-            sweeps = kind in ("sweep", "main")
-            run.params({key: v for key, v in experiment.flat().items() if sweeps or not key.startswith("sweep.")})
+            own = {"sweep": ("sweep", "main"), "pretrain": ("pretrain",)}  # sections of some commands alone
+            flat = experiment.flat().items()
+            run.params({key: value for key, value in flat if kind in own.get(key.split(".")[0], (kind,))})
             run.text(experiment.yaml(), CONFIG)
         yield run
 

@@ -70,3 +70,12 @@ def threads(count: int | None) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+@contextmanager
+def seeded(seed: int, on: torch.device) -> Iterator[None]:
+    """Seed torch's global generators within a block, and give them back as they were."""
+    devices = [on] if on.type == "cuda" else []
+    with torch.random.fork_rng(devices):
+        torch.manual_seed(seed)
+        yield

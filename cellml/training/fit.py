@@ -3,8 +3,7 @@
 import gc
 import math
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -21,6 +20,7 @@ from cellml.models.classifier import Classifier
 from cellml.sampling.base import TrainingRows
 from cellml.sampling.strategies import resample
 from cellml.training import device, losses, spaces, synthesis
+from cellml.training.adapt import FROZEN_TRUNK
 from cellml.training.finetune import finetune
 from cellml.training.frozen import frozen
 from cellml.training.job import Job, OnEpoch, Outcome, initial, predictions
@@ -39,6 +39,7 @@ class Fit:
         best_epoch: counted from 1.
         validation: predictions of the validation rows by `classifier`, or None.
         seconds: wall-clock time of the fit.
+        trained: how many parameters were trained.
         counts: training rows per class and mixture, `before` and `after` sampling.
         notes: what the sampling strategy did otherwise than asked, a line each.
         synthetic: some synthetic training images beside what they were made of, see `synthesis.strips`.
@@ -49,6 +50,7 @@ class Fit:
     best_epoch: int
     validation: Predictions | None
     seconds: float
+    trained: int
     counts: dict[str, dict[str, float]]
     notes: tuple[str, ...] = ()
     synthetic: list[synthesis.Strip] = field(default_factory=list)
@@ -106,7 +108,7 @@ def fit(
         on_epoch=on_epoch,
         progress=progress,
     )
-    with device.threads(settings.threads), _seeded(settings.seed, on):
+    with device.threads(settings.threads), device.seeded(settings.seed, on):
         outcome = frozen(job) if experiment.model.mode == "frozen" else finetune(job)
     if settings.calibrate != "none" and outcome.validation is not None:
         outcome = _calibrated(outcome, outcome.validation, settings.calibrate == "balanced")
@@ -117,6 +119,7 @@ def fit(
         best_epoch=outcome.best_epoch,
         validation=outcome.validation,
         seconds=time.perf_counter() - start,
+        trained=outcome.trained,
         counts={"before": _counts(rows, np.arange(len(rows)), None), "after": _counts(rows, sample.rows, sample.draw)},
         notes=(*sample.notes, *_untrained(experiment, pretrained)),
         synthetic=_strips(job) if sample.synthetic.any() else [],
@@ -124,17 +127,20 @@ def fit(
 
 
 def _strips(job: Job) -> list[synthesis.Strip]:
-    blend = job.experiment.model.mode == "finetune"
+    blend = job.experiment.model.mode != "frozen"
     return synthesis.strips(job.prepared(job.train), job.sample, job.rows, blend=blend)
 
 
 def _untrained(experiment: Experiment, pretrained: Classifier | None) -> list[str]:
-    if experiment.model.mode != "frozen" or pretrained is not None:
+    mode, weights = experiment.model.mode, experiment.model.weights
+    if mode == "finetune" or pretrained is not None:
         return []
-    if experiment.model.weights == "none":
-        return ["model.mode frozen with model.weights none: the head learns from the features of an untrained network"]
-    if experiment.model.attention != "none":
-        return ["model.mode frozen with model.attention: blocks that model.weights does not hold stay untrained"]
+    if weights == "none" and mode in FROZEN_TRUNK:
+        return [f"model.mode {mode} with model.weights none: the head learns from the features of an untrained network"]
+    if weights == "none":
+        return [f"model.mode {mode} with model.weights none: most of the network stays untrained"]
+    if experiment.model.attention != "none" and mode in FROZEN_TRUNK:
+        return [f"model.mode {mode} with model.attention: blocks that model.weights does not hold stay untrained"]
     return []
 
 
@@ -174,13 +180,13 @@ def _spaces(
         if reference is not None:
             return reference.to(on)
         pixels = dataset.pixels.resized(experiment.input.crop, experiment.input.size, train.rows)
-        with _seeded(experiment.train.seed, on):  # as the fit will: the same network where it has no weights
-            return initial(alone, train, pixels, pretrained).to(on)
+        with device.seeded(experiment.train.seed, on):  # as the fit will: the same network where it has no weights
+            return initial(alone.replace({"model.mode": "finetune"}), train, pixels, pretrained).to(on)
 
     def trainer(learnt: Manifest, judged: Manifest) -> Classifier:
         return fit(alone, dataset, train=learnt, validation=judged, progress=False, pretrained=pretrained).classifier
 
-    knows = reference is not None or pretrained is not None or model.weights != "none" or model.mode == "frozen"
+    knows = reference is not None or pretrained is not None or model.weights != "none" or model.mode in FROZEN_TRUNK
     return spaces.spaces(alone, dataset, train, network=network if knows else None, trainer=trainer)
 
 
@@ -220,12 +226,3 @@ def _check_changes(experiment: Experiment, dataset: Dataset) -> None:
         raise UserError(
             "Expected a trunk that learns for train.auxiliary, got model.mode: frozen; set train.auxiliary to 0"
         )
-
-
-@contextmanager
-def _seeded(seed: int, on: torch.device) -> Iterator[None]:
-    """Seed torch's global generators within a block, and give them back as they were."""
-    devices = [on] if on.type == "cuda" else []
-    with torch.random.fork_rng(devices):
-        torch.manual_seed(seed)
-        yield

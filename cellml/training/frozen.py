@@ -75,7 +75,7 @@ def _judged(job: Job, model: Classifier, fitted: head.Head, found: npt.NDArray, 
         record |= {f"val/{name}": value for name, value in metrics.compute(answer).items()}
     if job.on_epoch is not None:
         job.on_epoch(1, dict(record))
-    return Outcome(model, [record], 1, answer)
+    return Outcome(model, [record], 1, answer, fitted.weight.size + fitted.bias.size)
 
 
 def _loss(said: npt.NDArray, wanted: npt.NDArray, weights: npt.NDArray | None = None) -> float:

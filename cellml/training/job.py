@@ -78,6 +78,7 @@ class Outcome:
     history: list[dict[str, float]]
     best_epoch: int
     validation: Predictions | None
+    trained: int
 
 
 def predictions(manifest: Manifest, probabilities: Tensor) -> Predictions:
@@ -133,7 +134,14 @@ def _describe(experiment: Experiment, train: Manifest, pixels: npt.NDArray, pret
         options=dict(model.options),
         dropout=model.dropout,
         attention=model.attention,
+        hidden=model.hidden if model.mode == "head" else 0,
         tta=experiment.train.tta,
         digest=train.digest,
+        earlier=() if pretrained is None else _earlier(pretrained.spec, train.digest),
         strategy=experiment.sampling.strategy,
     )
+
+
+def _earlier(source: Spec, own: str) -> tuple[str, ...]:
+    """Digests of all rows that starting weights have seen, but for the present ones."""
+    return tuple(dict.fromkeys(digest for digest in (source.digest, *source.earlier) if digest not in ("", own)))

@@ -10,7 +10,7 @@ from cellml.data import augment
 from cellml.errors import UserError
 from cellml.evaluation import metrics
 from cellml.models.classifier import Classifier
-from cellml.training import auxiliary, device, losses, optim
+from cellml.training import adapt, auxiliary, device, losses, optim
 from cellml.training.arrays import Arrays
 from cellml.training.job import Job
 from cellml.training.loop import L
@@ -78,6 +78,11 @@ class Module(L.LightningModule):
         if self.heads is not None:
             self.heads.remove()
 
+    def on_train_epoch_start(self) -> None:
+        """What is not trained does not change: its batch statistics neither."""
+        if self.job.experiment.model.mode != "finetune":
+            adapt.still(self.classifier.net)
+
     def training_step(self, batch: tuple[Tensor, Tensor], index: int) -> Tensor:
         """Loss of one batch of positions and weights."""
         rows, weights = batch
@@ -130,7 +135,7 @@ class Module(L.LightningModule):
             record |= {f"val/{name}": figure for name, figure in figures.items()}
             value = figures[self.settings.monitor]
         self._check(epoch, record)
-        record["lr"] = self.trainer.optimizers[0].param_groups[0]["lr"]
+        record["lr"] = max(group["lr"] for group in self.trainer.optimizers[0].param_groups)
         self.history.append(record)
         self._keep(epoch, value)
         self.bar.epoch(epoch, record, self.settings.monitor)

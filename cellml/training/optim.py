@@ -7,27 +7,40 @@ import torch
 from torch import Tensor, nn
 from torch.optim import lr_scheduler
 
+import cellml.vision  # noqa: F401  torchvision has to be importable before timm is
 from cellml import config
+
+# isort: split
+from timm.optim import param_groups_layer_decay
 
 M = TypeVar("M", bound=nn.Module)
 
 
-def groups(net: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Parameters in two groups: biases, norms and what the network itself exempts do not decay."""
+def groups(net: nn.Module, settings: config.Train) -> list[dict[str, Any]]:
+    """Parameters in groups: biases, norms and what the network itself exempts do not decay.
+
+    With `settings.layer_decay` below 1 a group a layer, whose learning rate is lower the earlier the layer stands:
+    timm's `param_groups_layer_decay` (after Bao et al. 2022, BEiT, arXiv 2106.08254).
+    """
     named = getattr(net, "no_weight_decay", None)
     exempt: set[str] = set(named()) if callable(named) else set()
+    if settings.layer_decay < 1:
+        layers = param_groups_layer_decay(
+            net, settings.weight_decay, no_weight_decay_list=exempt, layer_decay=settings.layer_decay
+        )
+        return [layer | {"lr": settings.lr * layer["lr_scale"]} for layer in layers]
     decayed: list[nn.Parameter] = []
     kept: list[nn.Parameter] = []
     for name, parameter in net.named_parameters():
         if parameter.requires_grad:
             (kept if parameter.ndim <= 1 or name in exempt else decayed).append(parameter)
-    made = [{"params": decayed, "weight_decay": weight_decay}, {"params": kept, "weight_decay": 0.0}]
+    made = [{"params": decayed, "weight_decay": settings.weight_decay}, {"params": kept, "weight_decay": 0.0}]
     return [group for group in made if group["params"]]
 
 
 def optimizer(net: nn.Module, settings: config.Train) -> torch.optim.Optimizer:
     """AdamW, Adam, or SGD with Nesterov momentum 0.9, without decay on norms and biases."""
-    parameters = groups(net, settings.weight_decay)
+    parameters = groups(net, settings)
     fused = next(net.parameters()).device.type in ("cpu", "cuda")
     if settings.optimizer == "sgd":
         return torch.optim.SGD(parameters, lr=settings.lr, momentum=0.9, nesterov=True, fused=fused)
@@ -39,12 +52,12 @@ def schedule(over: torch.optim.Optimizer, settings: config.Train, steps: int) ->
     """The learning rate step by step: one-cycle (Smith and Topin, 2018), cosine to zero, or constant in stages.
 
     Args:
-        over: the optimiser.
+        over: the optimiser; groups of parameters keep the ratio of the learning rates that they have in it.
         settings: `schedule`, `lr`, the peak, and `lr_after`.
         steps: optimiser steps of the whole fit, `settings.epochs` epochs.
     """
     if settings.schedule == "onecycle":
-        return lr_scheduler.OneCycleLR(over, max_lr=settings.lr, total_steps=steps)
+        return lr_scheduler.OneCycleLR(over, max_lr=[group["lr"] for group in over.param_groups], total_steps=steps)
     if settings.schedule == "cosine":
         return lr_scheduler.CosineAnnealingLR(over, T_max=steps)
     stages = sorted(settings.lr_after.items())

@@ -69,3 +69,21 @@ def test_interrupt_closes_every_run_at_once(project, how):
     done = project.command(*command)
     assert done.returncode == 0, done.stdout
     assert_complete(project, 4)
+
+
+def test_interrupt_closes_a_pretraining(project):
+    command = ["python", "-m", "cellml", "pretrain", "--experiment", "tiny.yaml", "--pretrain.epochs", "500"]
+    process = project.start(*command)
+
+    def started():
+        try:
+            with sqlite3.connect(f"file:{project.folder / 'mlflow.db'}?mode=ro", uri=True) as store:
+                return store.execute("SELECT count(*) FROM metrics WHERE key = 'train/loss'").fetchone()[0] > 0
+        except sqlite3.OperationalError:
+            return False
+
+    wait_for(started)
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=60)
+    assert (process.returncode, "Traceback" in output) == (130, False), output
+    assert [r.info.status for r in project.runs("tiny")] == ["KILLED"]

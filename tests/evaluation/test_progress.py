@@ -1,6 +1,6 @@
 import numpy as np
 
-from cellml.evaluation import figures
+from cellml.evaluation import figures, progress
 from tests.evaluation.test_figures import rendered, texts
 
 HISTORY = [
@@ -49,3 +49,15 @@ def test_without_validation_there_is_one_panel_and_without_epochs_a_note():
     assert len(figures.learning_curves([{"train/loss": 0.5}]).axes) == 1
     assert "No epochs" in texts(figures.learning_curves([]))[0]
     rendered(figures.learning_curves([{"lr": 0.1}]))
+
+
+def test_a_pretraining_is_drawn_from_before_it_with_the_probes_where_they_are():
+    history = [{"probe/auroc": 0.6, "probe/accuracy": 0.5}]
+    history += [{"train/loss": 40 - e} | ({"probe/auroc": 0.6 + e / 20} if e % 2 == 0 else {}) for e in range(1, 5)]
+    figure = progress.pretraining(history)
+    above, below = figure.axes
+    np.testing.assert_allclose(above.lines[0].get_xydata()[1:], [(e, 40 - e) for e in range(1, 5)])
+    np.testing.assert_allclose(below.lines[0].get_xydata(), [(0, 0.6), (2, 0.7), (4, 0.8)])
+    assert set(below.lines[1].get_ydata()) == {0.6}  # before
+    assert len(below.lines) == 2
+    assert rendered(figure).width == 704

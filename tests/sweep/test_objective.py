@@ -8,8 +8,10 @@ import pytest
 
 from cellml import config
 from cellml.errors import UserError
-from cellml.models import backbones
+from cellml.models import backbones, classifier
+from cellml.models.classifier import Spec
 from cellml.sweep import objective, space, study
+from cellml.training import adapt
 
 
 def trial_of(tmp_path, pruner, **train):
@@ -101,3 +103,29 @@ def test_a_place_that_a_backbone_does_not_have_fails_its_trial_alone(tmp_path, m
     assert len(ended) == 6
     assert "000 test_vit none" in called
     assert any(name.endswith("test_resnet none se@2") for name in called)
+
+
+def test_modes_are_swept_and_one_that_a_backbone_does_not_have_fails_its_trial_alone(tmp_path, monkeypatch):
+    def build(own, *_, **__):
+        name = own.model.backbone
+        made = Spec(name, ("a", "b"), 3, "uint8", 32, None, (0.0,) * 3, (1.0,) * 3, (0.0,) * 3, (1.0,) * 3)
+        with adapt.adapted(classifier.build(made), own.model):
+            return SimpleNamespace(score=0.5)
+
+    called = []
+    monkeypatch.setattr(objective.runs, "child", lambda *a: called.append(a[1]) or nullcontext(SimpleNamespace(id="r")))
+    monkeypatch.setattr(objective.trials, "run", build)
+    sweep = {
+        "backbones": ["test_vit", "test_resnet"],
+        "space": {"model.mode": ["finetune", "lora", "last_stage"], "model.lora.rank": [4]},
+    }
+    experiment = config.parse({"name": "x", "model": {"lora": {"targets": ["qkv"]}}, "sweep": sweep})
+    opened = study.open_study(f"sqlite:///{tmp_path / 'optuna.db'}", "s", experiment, maximize=True)
+    planned = space.plan(experiment, 6)
+    study.enqueue(opened, planned)
+    while objective.run_one(opened, planned, experiment, None, None, progress=False) is not None:
+        pass
+    failed = [t for t in study.finished(opened, planned) if t.state.name == "FAIL"]
+    assert [(t.params["model.backbone"], t.params["model.mode"]) for t in failed] == [("test_resnet", "lora")]
+    assert "model.lora.targets, 'qkv' matches none of 'test_resnet'" in failed[0].user_attrs["reason"]
+    assert {name.rpartition(" ")[2] for name in called} == {"finetune", "lora", "last_stage"}

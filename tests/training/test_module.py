@@ -68,7 +68,7 @@ def test_augmentation_and_mixing_work_on_values_of_0_to_1(deep):
 
 def test_the_margin_is_fetched_and_its_middle_is_the_prepared_image(tiny):
     of = job(tiny, experiment(**{"train.augment.rotate": 90, "input.crop": 16, "input.size": 16}))
-    wide = finetune.with_margin(of)
+    wide = finetune.with_margin(tiny, of.train, of.experiment.input, of.experiment.train.augment)
     assert wide.shape[1] == 24  # 16 x 1.42 = 22.7, rounded up to keep the centre
     np.testing.assert_array_equal(wide[:, 4:-4, 4:-4], of.prepared(of.train))
 

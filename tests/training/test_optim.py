@@ -15,7 +15,7 @@ def net():
 
 
 def test_norms_and_biases_do_not_decay():
-    decayed, kept = optim.groups(net(), 0.05)
+    decayed, kept = optim.groups(net(), Train(weight_decay=0.05))
     assert (decayed["weight_decay"], kept["weight_decay"]) == (0.05, 0.0)
     assert sorted(p.ndim for p in decayed["params"]) == [2, 4]
     assert [p.ndim for p in kept["params"]] == [1, 1, 1, 1]
@@ -23,7 +23,7 @@ def test_norms_and_biases_do_not_decay():
 
 def test_what_the_network_exempts_does_not_decay():
     vit = timm.create_model("test_vit", num_classes=2)
-    _, kept = optim.groups(vit, 0.05)
+    _, kept = optim.groups(vit, Train(weight_decay=0.05))
     assert any(p is vit.pos_embed for p in kept["params"])
     assert vit.pos_embed.ndim == 3
 
@@ -31,7 +31,7 @@ def test_what_the_network_exempts_does_not_decay():
 def test_frozen_parameters_are_left_out():
     model = net()
     model[0].weight.requires_grad_(False)
-    assert sum(len(g["params"]) for g in optim.groups(model, 0.1)) == 5
+    assert sum(len(g["params"]) for g in optim.groups(model, Train())) == 5
 
 
 @pytest.mark.parametrize(
@@ -114,3 +114,55 @@ def test_stages_that_cannot_be_meant():
         Train(lr_after={5: 1e-5})
     with pytest.raises(ValueError, match="epochs from 1 on and rates above 0"):
         Train(schedule="constant", lr_after={0: 1e-5})
+
+
+def layers_of_vit(name):
+    """BEiT's depth of a parameter in a plain transformer: the embedding first, block after block, the head last."""
+    if name.startswith("blocks."):
+        return 1 + int(name.split(".")[1])
+    return 7 if name.startswith("head.") else 6 if name.startswith("norm.") else 0
+
+
+@pytest.mark.parametrize("decay", [0.5, 0.9])
+def test_layer_decay_multiplies_the_rate_once_a_layer(decay):
+    vit = timm.create_model("test_vit", num_classes=2)
+    over = optim.optimizer(vit, Train(lr=0.01, weight_decay=0.05, layer_decay=decay))
+    found = {id(p): group for group in over.param_groups for p in group["params"]}
+    exempt = vit.no_weight_decay()
+    assert len(found) == len(list(vit.parameters()))
+    for name, parameter in vit.named_parameters():
+        assert found[id(parameter)]["lr"] == pytest.approx(0.01 * decay ** (7 - layers_of_vit(name))), name
+        plain = parameter.ndim <= 1 or name in exempt
+        assert found[id(parameter)]["weight_decay"] == (0.0 if plain else 0.05), name
+
+
+@pytest.mark.parametrize("name", ["test_resnet", "test_convnext", "swin_tiny_patch4_window7_224", "densenet121"])
+def test_layer_rates_are_timms(name):
+    net = timm.create_model(name, num_classes=2)
+    theirs = timm.optim.param_groups_layer_decay(net, 0.05, layer_decay=0.75)
+    ours = optim.groups(net, Train(lr=0.2, weight_decay=0.05, layer_decay=0.75))
+    rates = {id(p): group["lr"] for group in ours for p in group["params"]}
+    for group in theirs:
+        assert all(rates[id(p)] == pytest.approx(0.2 * group["lr_scale"]) for p in group["params"])
+    assert len(set(rates.values())) > 4
+
+
+@pytest.mark.parametrize("settings", [{}, {"schedule": "cosine"}, {"schedule": "constant", "lr_after": {2: 1e-3}}])
+def test_schedules_keep_the_ratio_of_the_layers_rates(settings):
+    train = Train(lr=0.01, layer_decay=0.7, epochs=4, **settings)
+    over = optim.optimizer(timm.create_model("test_vit", num_classes=2), train)
+    schedule, steps = optim.schedule(over, train, 20), []
+    start = [group["lr_scale"] for group in over.param_groups]
+    for _ in range(20):
+        rates = [group["lr"] for group in over.param_groups]
+        steps.append(max(rates))
+        assert [rate / max(rates) for rate in rates] == pytest.approx(start, rel=1e-3)
+        over.step()
+        schedule.step()
+    plain = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.01)
+    single, expected = optim.schedule(plain, Train(lr=0.01, epochs=4, **settings), 20), []
+    for _ in range(20):
+        expected.append(plain.param_groups[0]["lr"])
+        plain.step()
+        single.step()
+    assert steps == pytest.approx(expected)
