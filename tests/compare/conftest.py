@@ -5,10 +5,12 @@ import pandas as pd
 import pytest
 
 from cellml.compare.collect import Evaluated
+from cellml.compare.cost import Cost
 from cellml.data.manifest import Manifest
 from cellml.evaluation.predictions import Predictions
 from cellml.tracking.registry import Entry
 
+COST = Cost(params_m=1.5, gmacs=0.25, ms_batch_1=3.25, ms_batch_64=1.25, mb_batch_1=8, mb_batch_64=90)
 NASTY = ("G1", "S & <b>G2</b>", "CD4+_50%", "é $x$ {|}")
 
 
@@ -52,7 +54,7 @@ def evaluated(test, backbone, skill, seed=0, version="1", **values):
     probabilities = np.exp(logits)
     probabilities /= probabilities.sum(axis=1, keepdims=True)
     predictions = Predictions(test.ids, test.targets, probabilities, test.groups, test.classes)
-    return Evaluated(entry(backbone, version), predictions, 3.25, 1.5, 64, **values)
+    return Evaluated(entry(backbone, version), predictions, COST, **values)
 
 
 @pytest.fixture

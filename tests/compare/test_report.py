@@ -8,7 +8,8 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from cellml.compare import cells, figures, page, report, table
+from cellml.compare import cells, figures, report, table
+from cellml.compare.picture import Picture
 from cellml.config import Compare
 from tests.compare.conftest import NASTY, evaluated, manifest
 
@@ -47,7 +48,7 @@ def benchmark(models, test, counts, **values):
 
 def html(*args, **values):
     """The page of a benchmark with empty pictures: drawing takes seconds."""
-    empty = [page.Picture("bars", "balanced_accuracy", "", png()), page.Picture("roc", "roc", "", png())]
+    empty = [Picture("bars", "balanced_accuracy", "", png()), Picture("roc", "roc", "", png())]
     return report.html(benchmark(*args, **values), empty)
 
 
@@ -86,7 +87,7 @@ def test_a_second_report_leaves_no_figure_of_the_first(models, test_rows, train_
 def test_page_needs_nothing_from_outside(models, test_rows, train_counts):
     parsed = Page(report.html(benchmark(models, test_rows, train_counts, heatmaps={models[0].name: png()})))
     sources = parsed.attributes("img", "src")
-    assert len(sources) == 3 + 4 + 1
+    assert len(sources) == 4 + 4 + 1
     assert all(source.startswith("data:image/png;base64,") for source in sources)
     assert not parsed.attributes("script", "src")
     assert not parsed.attributes("a", "href")
@@ -144,7 +145,7 @@ def test_page_of_any_size(k, count):
     test = manifest([f"class {i}" for i in range(k)])
     models = [evaluated(test, "m" * 90 + str(i), 1, seed=i) for i in range(count)]
     parsed = Page(report.html(benchmark(models, test, {"class 0": 3, "class 1": 1})))
-    assert len(parsed.attributes("img", "src")) == 2 + (count > 1) + count
+    assert len(parsed.attributes("img", "src")) == 3 + (count > 1) + count
 
 
 def test_heatmaps_of_an_unknown_model_are_refused(models, test_rows, train_counts):
