@@ -17,7 +17,7 @@ from cellml.evaluation.comparisons import TOLD
 
 MAJORITY = "majority class"
 DESCRIPTION_LIMIT = 5000  # characters of a registered model's description in MLflow's database
-PARAMS, MS, P = "params (M)", "ms/image", "p vs best"
+PARAMS, MS, P, NOTE = "params (M)", "ms/image", "p vs best", "note"
 _FURTHER = {
     "accuracy_thresholded": "accuracy at thresholds",
     "f1_thresholded": "F1 at thresholds",
@@ -159,20 +159,20 @@ def render(table: pd.DataFrame) -> Table:
         PARAMS,
         MS,
         P,
-        *(head for name in table.attrs["externals"] for head in _heads(name)),
+        *(head for name in table.attrs["externals"] for head in (*_heads(name), "AUROC", "F1")),
         *_FURTHER.values(),
         *(head for key, head in further(table) if key in _first_explained(table)),
     }
     columns = [column for column in short(table) if column.name not in left_out]
-    columns += [
-        Column(f"{name} bal. accuracy", True, partial(_cell, f"{name}_balanced_accuracy"))
-        for name in table.attrs["externals"]
-    ]
+    for name in table.attrs["externals"]:
+        place = len(columns) - (columns[-1].name == NOTE)
+        columns.insert(place, Column(f"{name} bal. acc.", True, partial(_cell, f"{name}_balanced_accuracy")))
     for column in columns:
         longest = max(len(column.text(row)) for row in records)
+        widest = max([8, *(min(len(name), 12) for name in table.attrs["externals"] if column.name.startswith(name))])
         if column.right:
             shown.add_column(
-                escape(column.name), justify="right", min_width=longest, max_width=max(longest, 8), overflow="fold"
+                escape(column.name), justify="right", min_width=longest, max_width=max(longest, widest), overflow="fold"
             )
         else:
             shown.add_column(escape(column.name), overflow="fold", no_wrap=column.name == "strategy")
@@ -206,7 +206,7 @@ def short(table: pd.DataFrame) -> list[Column]:
     shown = [*_NARROW, *_first_explained(table)]
     columns += [Column(head, True, partial(_cell, key)) for key, head in further(table) if key in shown]
     if any(note(row, table) for row in table.to_dict("records")):
-        columns.append(Column("note", False, lambda row: note(row, table)))
+        columns.append(Column(NOTE, False, lambda row: note(row, table)))
     return columns
 
 

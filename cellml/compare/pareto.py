@@ -4,6 +4,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
 
 from cellml.compare import formats
 from cellml.evaluation import style
@@ -62,6 +63,9 @@ def draw(table: pd.DataFrame) -> Figure:
     axes.step(cost[kept], score[kept], where="post", color=style.COLOURS[0], linewidth=1, alpha=0.5)
     if cost.max() > 5 * cost.min():
         axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(10, (1, 2, 5)))
+        axes.xaxis.set_minor_locator(NullLocator())
+        axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     baseline = table["balanced_accuracy"].iloc[-1]
     axes.axhline(baseline, color=style.MUTED, linestyle=(0, (4, 3)), linewidth=1)
     low, high = axes.get_ylim()

@@ -130,10 +130,11 @@ def notes(settings: Compare, test: Manifest, device: str = "") -> list[str]:
         "nothing. The dashed line in the bar plot is its balanced accuracy.",
         "Models marked identical, with the same letter, gave the same probabilities to six decimals on every image.",
         f"Costs were measured in this run on {device or 'this machine'}, test-time views and members of an ensemble "
-        "counted, and hold within this table only. GMACs: billions of multiply-accumulates an image, half the floating "
-        "point operations of its matrix products and convolutions. ms: median of 20 calls after a warm-up, on images "
-        "in memory, of one image and, an image, of 64 (fewer calls where they take more than 10 s). MB (10^6 bytes): "
-        "weights and the tensors alive at once; on a CPU without the work space of single operations.",
+        "counted; they hold within this table only, and other work on the machine shows in them. GMACs: billions of "
+        "multiply-accumulates an image, half the floating point operations of its matrix products and convolutions. "
+        "ms: median of 20 calls after a warm-up, on images in memory, of one image and, an image, of 64 (fewer calls "
+        "where they take more than 10 s). MB (10^6 bytes): weights and the tensors alive at once; on a CPU without the "
+        "work space of single operations.",
     ]
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from cellml.compare.collect import Evaluated
 from cellml.compare.cost import Cost
+from cellml.data.external import External
 from cellml.data.manifest import Manifest
 from cellml.evaluation.predictions import Predictions
 from cellml.tracking.registry import Entry
@@ -73,3 +74,15 @@ def models(test_rows):
     middle = evaluated(test_rows, "resnet18", 1.0, seed=1)
     twin = dataclasses.replace(middle, entry=entry("torchvision-0x2F-resnet18", "12"))
     return [middle, evaluated(test_rows, "vit_tiny", 2.5, seed=2), twin, evaluated(test_rows, "convnext", 0.2, seed=3)]
+
+
+def elsewhere(models, name="there", classes=NASTY, n=60, seed=9, left_out=None):
+    """An external set without groups, and models of the same backbones with predictions of it."""
+    rows = manifest(classes, n=n, seed=seed)
+    rows = rows.with_column("group", rows.ids)
+    external = External(name, rows, None, left_out or {"copies": 3}, ("No groups are known",))
+    found = []
+    for place, one in enumerate(models):
+        there = evaluated(rows, "any", 0.5 + place, seed=seed + place).predictions
+        found.append(dataclasses.replace(one, external={**one.external, name: there}))
+    return external, found

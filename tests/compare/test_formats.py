@@ -9,7 +9,7 @@ from rich.console import Console
 
 from cellml.compare import formats, latex, table
 from cellml.config import Compare
-from tests.compare.conftest import NASTY, evaluated, manifest
+from tests.compare.conftest import NASTY, elsewhere, evaluated, manifest
 
 SETTINGS = Compare(resamples=100)
 
@@ -150,3 +150,25 @@ def test_experts_are_a_line_under_the_table(test_rows, train_counts):
     assert "xperts" not in formats.to_markdown(
         table.build([evaluated(test_rows, "n", 1)], test_rows, train_counts, SETTINGS)
     )
+
+
+@pytest.mark.parametrize(("name", "width"), [("there", 80), ("there-and-back", 100)])
+def test_an_external_set_has_two_columns_in_the_files_and_one_in_the_terminal(
+    models, test_rows, train_counts, name, width
+):
+    external, models = elsewhere(models, name)
+    built = table.build(models, test_rows, train_counts, SETTINGS, externals=[external])
+    lines = [cells(line) for line in formats.to_markdown(built).splitlines() if line.startswith("|")]
+    score, area = (lines[0].index(f"{name} {head}") for head in ("bal. accuracy [95 %]", "AUROC"))
+    assert [line[score] for line in lines[2:]] == [
+        formats.interval(row, f"{name}_") for row in built.to_dict("records")
+    ]
+    assert [line[area] for line in lines[2:]] == [formats.number(v) for v in built[f"{name}_auroc"]]
+    assert f"60 test images from elsewhere, digest {external.manifest.digest}" in formats.to_markdown(built)
+    assert not [key for key, _ in formats.further(built) if key.startswith("there")]
+    console = Console(width=width, record=True, file=io.StringIO())
+    console.print(formats.render(built))
+    text = console.export_text()
+    assert all(formats.interval(row) in text for row in built.to_dict("records"))
+    assert all(formats.number(v) in text for v in built[f"{name}_balanced_accuracy"])
+    assert formats.interval(built.iloc[0], f"{name}_") not in text
