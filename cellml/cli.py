@@ -83,7 +83,8 @@ def _sweep_options(function: Callable[..., Any]) -> Callable[..., Any]:
 @_sweep_options
 def main_(context: click.Context, experiment: str, data: str, storage: str, **given: str) -> None:
     """Sweep, register and compare in one run."""
-    loaded = _experiment(context, experiment, data, given)
+    own, others = _folders(data)
+    loaded = _with_folders(_experiment(context, experiment, own, given), others)
     from cellml import commands
 
     commands.main(loaded, storage)
@@ -136,8 +137,9 @@ def crossval(context: click.Context, experiment: str, data: str, folds: str, rep
 @_command
 @click.option("--entries", default="", help="champions, cells, all, or models:/ URIs separated by commas.")
 def compare(context: click.Context, experiment: str, data: str, entries: str) -> None:
-    """Rank registered models on one pinned test set."""
-    loaded = _experiment(context, experiment, data, {"compare.entries": entries})
+    """Rank registered models on one pinned test set; --data OWN,OTHER adds folders of external test sets."""
+    own, others = _folders(data)
+    loaded = _with_folders(_experiment(context, experiment, own, {"compare.entries": entries}), others)
     from cellml import commands
 
     commands.compare(loaded)
@@ -237,6 +239,32 @@ def _experiment(context: click.Context, source: Any, data: str, given: dict[str,
     if context.meta.get("budget"):
         loaded = loaded.within(context.meta["budget"])
     return loaded.replace(values)
+
+
+def _folders(data: str) -> tuple[str, list[str]]:
+    """The experiment's own data folder and those of external test sets, separated by commas."""
+    from pathlib import Path
+
+    if "," not in data or Path(data).expanduser().exists():
+        return data, []
+    own, *others = (part.strip() for part in data.split(","))
+    if not all((own, *others)):
+        raise UserError(
+            f"Expected folders separated by commas in data, got {data!r}; the first is the experiment's own"
+        )
+    return own, others
+
+
+def _with_folders(experiment: Any, folders: list[str]) -> Any:
+    """The experiment with the given folders as external test sets."""
+    if not folders:
+        return experiment
+    from cellml.data import external
+
+    placed = external.placed(experiment.compare.external, folders)
+    return experiment.replace(
+        {"compare.external": {name: data.model_dump(mode="json") for name, data in placed.items()}}
+    )
 
 
 def _value(path: str, text: Any) -> Any:

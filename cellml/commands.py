@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 from rich import box
 from rich.console import Console
 from rich.markup import escape
@@ -16,12 +15,11 @@ from cellml import crossval as cross_validation
 from cellml import ensemble as ensembles
 from cellml import heatmaps, pretraining, vision
 from cellml import trial as trials
-from cellml.compare import baselines, cells, collect, formats, report, table
+from cellml.compare import benchmark
 from cellml.config import Experiment
 from cellml.data import images as files
 from cellml.data import store
 from cellml.data.cache import folder as cache_folder
-from cellml.data.manifest import Manifest
 from cellml.data.prepare import Dataset, prepare
 from cellml.errors import UserError
 from cellml.evaluation import combine, intervals, metrics
@@ -42,8 +40,9 @@ def main(experiment: Experiment, storage: str = "") -> None:
     """Sweep, register and compare in one parent run, then say how to look at the result and use it."""
     with runs.parent("main", experiment) as parent:
         dataset = _prepared(experiment, parent, sweep=True)
+        externals = benchmark.externals(experiment, dataset, _say)
         registered = _sweep(experiment, dataset, parent, storage)
-        _compare(experiment, dataset, parent)
+        console.print(benchmark.run(experiment, dataset, externals, parent, _say))
         _farewell(parent, registered.champion)
 
 
@@ -113,10 +112,11 @@ def pretrain(experiment: Experiment) -> None:
 
 
 def compare(experiment: Experiment) -> None:
-    """Evaluate registered models on the pinned test set and write the benchmark table."""
+    """Evaluate registered models on the pinned test set and on external ones, and write the benchmark table."""
     with runs.parent("compare", experiment) as parent:
         dataset = _prepared(experiment, parent, contact_sheets=False)
-        _compare(experiment, dataset, parent)
+        externals = benchmark.externals(experiment, dataset, _say)
+        console.print(benchmark.run(experiment, dataset, externals, parent, _say))
         _farewell(parent)
 
 
@@ -243,60 +243,6 @@ def _sweep(experiment: Experiment, dataset: Dataset, parent: Run, storage: str) 
     url = storage or studies.default_url(environment.tracking_uri())
     swept = driver.run(experiment, dataset, parent, url, _say)
     return register.register(experiment, dataset, swept.study, parent, _say)
-
-
-def _compare(experiment: Experiment, dataset: Dataset, parent: Run) -> None:
-    test = dataset.manifest.split("test")
-    if not len(test):
-        raise UserError("Expected test rows to compare models on, found none; set split.test or name a test split")
-    entries = registry.entries(experiment.name, experiment.compare.entries)
-    _say(f"comparing {len(entries)} models on {len(test)} test images, digest {test.digest}")
-    evaluated = collect.evaluate(entries, dataset, test, progress=True)
-    evaluated += baselines.evaluate(experiment.compare.baselines, dataset, test)
-    counts = dataset.manifest.split("train").counts
-    strips, scores = _explained(evaluated, dataset, test, experiment)
-    ranked = table.build(evaluated, test, counts, experiment.compare, scores)
-    benchmark = report.Benchmark(
-        name=experiment.name,
-        table=ranked,
-        evaluated=evaluated,
-        test=test,
-        settings=experiment.compare,
-        train_counts=counts,
-        description=experiment.description,
-        heatmaps=strips,
-        cells=cells.table(ranked, cells.settings(evaluated)),
-        ui=environment.server() or environment.LOCAL_UI,
-    )
-    with parent.artifacts() as folder:
-        report.write(folder / "benchmark", benchmark)
-    parent.description(formats.to_markdown(ranked, limit=8000))
-    short = formats.to_markdown(ranked, limit=formats.DESCRIPTION_LIMIT)
-    registry.describe_models({entry.name for entry in entries}, short)
-    console.print(formats.render(ranked))
-    if caution := intervals.caution(test.groups):
-        _say(f"warning: {caution}")
-    _say(f"benchmark: table.csv, table.md, table.tex and report.html in {parent.artifact_uri}/benchmark")
-
-
-def _explained(
-    evaluated: list[collect.Evaluated], dataset: Dataset, test: Manifest, experiment: Experiment
-) -> tuple[dict[str, Figure], dict[str, dict[str, float]]]:
-    """Of every model that can be explained, a strip of heatmaps and the scores of its maps."""
-    strips: dict[str, Figure] = {}
-    scores: dict[str, dict[str, float]] = {}
-    for one in evaluated:
-        if not one.entry.uri:
-            continue
-        try:
-            model = models.load(registry.weights_folder(one.entry.uri))
-        except UserError as error:
-            _say(f"no heatmaps of {one.name}: {error}")
-            continue
-        strips[one.name] = heatmaps.strip(model, dataset, test, one.predictions)
-        if experiment.explain.count:
-            scores[one.name] = heatmaps.faithfulness(model, dataset, test, one.predictions, experiment.explain)
-    return strips, scores
 
 
 def _predicted(predictor: registry.Predictor, root: Path) -> tuple[pd.DataFrame, int]:

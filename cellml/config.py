@@ -18,6 +18,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from cellml import faults
 from cellml.errors import UserError, near
 
+RESERVED = ("table", "cells", "experts")  # files of the benchmark beside those of its external sets
+
 
 class Section(BaseModel):
     """A part of the experiment file: unknown keys are errors, values never change."""
@@ -305,8 +307,23 @@ class Compare(Section):
     entries: str = "champions"  # champions, cells, all, or models:/ URIs separated by commas
     metric: str = "balanced_accuracy"  # what ranks
     baselines: list[str] = []  # simple opponents fitted in the same run: thumbnail_forest
+    external: dict[str, Data] = {}  # further test sets by name, each as under `data`; its `classes` are the models'
     resamples: int = Field(2000, ge=100)
     seed: int = 0
+
+    @field_validator("external", mode="after")
+    @classmethod
+    def _names(cls, external: dict[str, Data]) -> dict[str, Data]:
+        """Names of files and of columns."""
+        for name in external:
+            if not re.fullmatch(r"[A-Za-z0-9][\w-]*", name, re.ASCII) or name.lower() in RESERVED:
+                raise ValueError(
+                    f"expected a name of letters, digits, - and _ for an external set, other than {', '.join(RESERVED)}"
+                    f", got {name!r}"
+                )
+        if len({name.lower() for name in external}) < len(external):
+            raise ValueError(f"expected names of external sets that differ in more than case, got {list(external)}")
+        return external
 
 
 class Experiment(Section):

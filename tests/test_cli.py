@@ -124,6 +124,38 @@ def test_an_ensemble_takes_models_and_a_rule(monkeypatch, tmp_path):
     assert seen == [("models:/a/1,models:/b/2", "greedy"), ("", "mean")]
 
 
+@pytest.mark.parametrize("command", ["compare", "main"])
+def test_folders_after_the_first_are_external_test_sets(monkeypatch, tmp_path, command):
+    from cellml import commands
+
+    seen = []
+    monkeypatch.setattr(commands, command, lambda experiment, *_: seen.append(experiment))
+    (tmp_path / "x.yaml").write_text("name: x\ncompare: {external: {there: {classes: [b, a]}, other: {}}}\n")
+    words = [command, "--experiment", str(tmp_path / "x.yaml")]
+    (tmp_path / "a, b").mkdir()
+    for data in ("own", "own, s3://bucket/there,/x/new", str(tmp_path / "a, b")):
+        cli.cli([*words, "--data", data], standalone_mode=False)
+    alone, several, odd = seen
+    assert alone.data.path == "own"
+    assert {name: data.path for name, data in alone.compare.external.items()} == {"there": None, "other": None}
+    assert several.data.path == "own"
+    paths = {name: data.path for name, data in several.compare.external.items()}
+    assert paths == {"there": "s3://bucket/there", "other": None, "new": "/x/new"}
+    assert several.compare.external["there"].classes == ["b", "a"]
+    assert odd.data.path == str(tmp_path / "a, b")
+
+
+@pytest.mark.parametrize(
+    ("data", "said"), [("a,,b", "'a,,b'"), ("a,/x/c,/y/c", "'c' twice"), ("a,/x/b c", "letters, digits")]
+)
+def test_wrong_folders_are_one_line(run, tmp_path, data, said):
+    (tmp_path / "x.yaml").write_text("name: x\n")
+    status, message = run("compare", "--experiment", str(tmp_path / "x.yaml"), "--data", data)
+    assert status == 2
+    assert said in message
+    assert "\n" not in message
+
+
 def test_empty_values_as_mlflow_run_passes_them_change_nothing(monkeypatch, tmp_path):
     plain, _ = given(monkeypatch, tmp_path)
     empty, storage = given(monkeypatch, tmp_path, "--data", "", "--trials", "", "--workers", "", "--storage", "")

@@ -1,8 +1,6 @@
-"""Registered models, run anew on one pinned test set."""
+"""Registered models, run anew on one pinned test set and on external ones."""
 
 import dataclasses
-import math
-import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,17 +9,24 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from cellml.compare import cost
+from cellml.compare.cost import Cost
 from cellml.data.cache import PixelCache
+from cellml.data.external import External
 from cellml.data.manifest import Manifest
 from cellml.data.prepare import Dataset
 from cellml.errors import UserError
 from cellml.evaluation.predictions import Predictions
 from cellml.models import ensemble
+from cellml.models.classifier import Classifier
+from cellml.models.ensemble import Ensemble
 from cellml.tracking import registry
+from cellml.training import device as devices
 
-TIMED = 5  # calls that the median time is taken over, at least
+BATCH = max(cost.BATCHES)  # most images of one call
 TOLERANCE = 1e-3  # largest distance of a row of probabilities from the sum 1
 
 
@@ -32,20 +37,18 @@ class Evaluated:
     Attributes:
         entry: which model and version, and where it came from.
         predictions: of the test rows, in the manifest's order and with its classes.
-        ms_per_image: median milliseconds an image, see `evaluate`.
-        params_m: parameters, in millions; NaN where the model was registered without its weights.
-        batch: most images of one call.
+        cost: parameters, operations, time and memory.
         warnings: what a reader must know of it, without its name.
         thresholds: its operating thresholds by class name, fitted on validation rows; empty where it has none.
+        external: of the rows of each external test set, by its name.
     """
 
     entry: registry.Entry
     predictions: Predictions
-    ms_per_image: float
-    params_m: float
-    batch: int
+    cost: Cost = field(default_factory=Cost)
     warnings: tuple[str, ...] = ()
     thresholds: Mapping[str, float] = field(default_factory=dict)
+    external: Mapping[str, Predictions] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -62,20 +65,21 @@ def evaluate(
     entries: Sequence[registry.Entry],
     dataset: Dataset,
     manifest: Manifest,
-    batch: int = 64,
+    externals: Sequence[External] = (),
+    device: str = "auto",
     progress: bool = False,
 ) -> list[Evaluated]:
-    """Load registered models and run each on the pinned test rows.
+    """Load registered models and run each on the pinned test rows and on external sets.
 
-    `ms_per_image` is the wall time of a call divided by its images, median over the calls of the largest size (at most
-    `batch` images, fewer where image shapes differ) and at least `TIMED` of them, after one warm-up call; stacking
-    the images is not counted. A version named twice is run once; entries that are one logged model share its run.
+    A version named twice is run once; entries that are one logged model share its run. `cost.measure` says how time is
+    taken: of test images of the commonest shape, repeated where they are few, stacked before.
 
     Args:
         entries: the models, in any order.
         dataset: whose pixel cache the manifest's rows point into, and whose other rows the models may have seen.
         manifest: the N test rows.
-        batch: most images of one call; images of one call have the same shape.
+        externals: further test sets.
+        device: auto, cpu, cuda or mps, where costs are measured; the models themselves run on the CPU.
         progress: show a bar a model.
 
     Returns:
@@ -90,39 +94,56 @@ def evaluate(
             f"Expected models and test images to compare, got {len(entries)} models and {len(manifest)} images; "
             "register models first, and give the data a test split"
         )
+    on = devices.pick(device)
     unique = list({(entry.name, entry.version): entry for entry in entries}.values())
+    total = len(manifest) + sum(len(one.manifest) for one in externals)
     done: dict[str, Evaluated] = {}
     results = []
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), TextColumn("{task.completed}/{task.total}"))
     with Progress(*columns, TimeRemainingColumn(), disable=not progress) as bars:
         for entry in unique:
             if entry.source not in done:
-                bar = bars.add_task(f"{entry.name} v{entry.version}", total=len(manifest))
-                done[entry.source] = _one(entry, dataset, manifest, batch, partial(bars.advance, bar))
+                bar = bars.add_task(f"{entry.name} v{entry.version}", total=total)
+                done[entry.source] = _one(entry, dataset, manifest, externals, on, partial(bars.advance, bar))
             results.append(dataclasses.replace(done[entry.source], entry=entry))
     return results
 
 
-def _one(
-    entry: registry.Entry, dataset: Dataset, manifest: Manifest, batch: int, advance: Callable[[int], None]
-) -> Evaluated:
-    predictor = registry.predictor(entry.uri)
-    order = _order(predictor, manifest.classes, dataset.pixels)
-    probabilities, milliseconds = _run(predictor, dataset.pixels, manifest.rows, batch, advance)
-    if not (np.isfinite(probabilities).all() and np.allclose(probabilities.sum(axis=1), 1, atol=TOLERANCE)):
-        raise UserError(f"Expected probabilities that sum to 1 from {entry.uri}, got others; leave it out of entries")
-    predictions = Predictions(
+def predicted(manifest: Manifest, probabilities: npt.NDArray) -> Predictions:
+    """Probabilities (N, K) of a manifest's N rows, beside their truth."""
+    return Predictions(
         ids=manifest.ids,
         targets=manifest.known_targets,
-        probabilities=probabilities[:, order],
+        probabilities=probabilities.astype(np.float64),
         groups=manifest.groups,
         classes=manifest.classes,
         soft_targets=manifest.soft_targets,
     )
+
+
+def _one(
+    entry: registry.Entry,
+    dataset: Dataset,
+    manifest: Manifest,
+    externals: Sequence[External],
+    on: torch.device,
+    advance: Callable[[int], None],
+) -> Evaluated:
+    predictor = registry.predictor(entry.uri)
+    order = _order(predictor, manifest.classes, dataset.pixels)
+    images = _sample(dataset.pixels, manifest.rows)
+    predictor.predict(images)  # a program's first call is slower
+    seconds: dict[tuple[int, ...], list[float]] = {}
+    found = []
+    for pixels, rows in ((dataset.pixels, manifest), *((one.pixels, one.manifest) for one in externals)):
+        probabilities = _run(predictor, pixels, rows.rows, advance, seconds)
+        found.append(predicted(rows, probabilities[:, order]))
+    measured = cost.measure(predictor.predict, _module(entry), images, on, seconds.get(images.shape, ()))
     digest, earlier = str(predictor.metadata.get("digest", "")), _earlier(predictor.metadata)
     warnings = tuple(_provenance(digest, earlier, dataset.manifest, manifest))
     thresholds = dict(predictor.metadata.get("thresholds") or {})
-    return Evaluated(entry, predictions, milliseconds, _parameters(entry), batch, warnings, thresholds)
+    others = {one.name: predictions for one, predictions in zip(externals, found[1:], strict=True)}
+    return Evaluated(entry, found[0], measured, warnings, thresholds, others)
 
 
 def _order(predictor: registry.Predictor, classes: tuple[str, ...], pixels: PixelCache) -> list[int]:
@@ -145,47 +166,51 @@ def _run(
     predictor: registry.Predictor,
     pixels: PixelCache,
     rows: npt.NDArray[np.int64],
-    batch: int,
     advance: Callable[[int], None],
-) -> tuple[npt.NDArray[np.float64], float]:
+    seconds: dict[tuple[int, ...], list[float]],
+) -> npt.NDArray[np.float64]:
+    """Probabilities (N, K); adds the seconds of each call to those of its shape."""
     probabilities = np.empty((len(rows), len(predictor.classes)))
-    largest: npt.NDArray = np.empty(0)
-    seconds: dict[int, list[float]] = {}
-    for positions in _batches(pixels, rows, batch):
+    for positions in _batches(pixels, rows, BATCH):
         images = np.stack(pixels.images(rows[positions]))
-        if not seconds:
-            predictor.predict(images, batch_size=batch)
-        probabilities[positions], elapsed = _timed(predictor, images)
-        seconds.setdefault(len(images), []).append(elapsed)
-        largest = images if len(images) >= len(largest) else largest
+        start = time.perf_counter()
+        probabilities[positions] = predictor.predict(images, batch_size=BATCH)
+        seconds.setdefault(images.shape, []).append(time.perf_counter() - start)
         advance(len(images))
-    times = seconds[len(largest)]
-    times += [_timed(predictor, largest)[1] for _ in range(TIMED - len(times))]
-    return probabilities, 1000 * statistics.median(times) / len(largest)
+    if not (np.isfinite(probabilities).all() and np.allclose(probabilities.sum(axis=1), 1, atol=TOLERANCE)):
+        uri = predictor.entry.uri
+        raise UserError(f"Expected probabilities that sum to 1 from {uri}, got others; leave it out of entries")
+    return probabilities
 
 
-def _timed(predictor: registry.Predictor, images: npt.NDArray) -> tuple[npt.NDArray, float]:
-    start = time.perf_counter()
-    probabilities = predictor.predict(images, batch_size=len(images))
-    return probabilities, time.perf_counter() - start
+def _sample(pixels: PixelCache, rows: npt.NDArray[np.int64]) -> npt.NDArray:
+    """BATCH images of the commonest shape, repeated where there are fewer."""
+    kind, _ = _kinds(pixels, rows)
+    alike = np.flatnonzero(kind == np.bincount(kind).argmax())
+    return np.stack(pixels.images(rows[np.resize(alike, BATCH)]))
 
 
 def _batches(pixels: PixelCache, rows: npt.NDArray[np.int64], batch: int) -> Iterator[npt.NDArray[np.int64]]:
     """Positions among `rows`, at most `batch` at a time, of images of one shape."""
-    shapes = np.array([pixels[int(row)].shape for row in rows])
-    _, kind = np.unique(shapes, axis=0, return_inverse=True)
-    for k in range(kind.max() + 1):
-        alike = np.flatnonzero(kind.ravel() == k)
+    kind, count = _kinds(pixels, rows)
+    for k in range(count):
+        alike = np.flatnonzero(kind == k)
         yield from (alike[start : start + batch] for start in range(0, len(alike), batch))
 
 
-def _parameters(entry: registry.Entry) -> float:
-    """Parameters in millions, of the networks rebuilt from the weights beside the registered program."""
+def _kinds(pixels: PixelCache, rows: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], int]:
+    """Which of the shapes each row's image has, (N,), and how many shapes there are."""
+    shapes = np.array([pixels[int(row)].shape for row in rows])
+    unique, kind = np.unique(shapes, axis=0, return_inverse=True)
+    return kind.ravel(), len(unique)
+
+
+def _module(entry: registry.Entry) -> Classifier | Ensemble | None:
+    """The model rebuilt from the weights beside the registered program, or None where they are gone."""
     try:
-        folder = registry.weights_folder(entry.uri)
+        return ensemble.load(registry.weights_folder(entry.uri))
     except UserError:
-        return math.nan
-    return sum(p.numel() for p in ensemble.load(folder).parameters()) / 1e6
+        return None
 
 
 def _earlier(metadata: Mapping[str, Any]) -> list[str]:

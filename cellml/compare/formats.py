@@ -1,4 +1,4 @@
-"""The benchmark table as CSV, Markdown, LaTeX and a table for the terminal."""
+"""The benchmark table as CSV, Markdown and a table for the terminal, and the texts of its cells."""
 
 import html
 import math
@@ -17,7 +17,7 @@ from cellml.evaluation.comparisons import TOLD
 
 MAJORITY = "majority class"
 DESCRIPTION_LIMIT = 5000  # characters of a registered model's description in MLflow's database
-PARAMS, P = "params (M)", "p vs best"
+PARAMS, MS, P, NOTE = "params (M)", "ms/image", "p vs best", "note"
 _FURTHER = {
     "accuracy_thresholded": "accuracy at thresholds",
     "f1_thresholded": "F1 at thresholds",
@@ -27,23 +27,6 @@ _FURTHER = {
 }
 _NARROW = ("balanced_accuracy_thresholded", "composition_rmse")  # of these, what the short tables show
 _FAITHFULNESS = ("deletion", "insertion", "pointing_game")
-_LATEX = {
-    "\\": r"\textbackslash{}",
-    "&": r"\&",
-    "%": r"\%",
-    "$": r"\$",
-    "#": r"\#",
-    "_": r"\_",
-    "{": r"\{",
-    "}": r"\}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "<": r"\textless{}",
-    ">": r"\textgreater{}",
-    "|": r"\textbar{}",
-    '"': r"\textquotedbl{}",
-    "\n": " ",
-}
 
 
 class Column(NamedTuple):
@@ -84,9 +67,9 @@ def title(row: Any) -> str:
     return f"{label(row)}, {row['strategy']}" if row["version"] and row["strategy"] else label(row)
 
 
-def interval(row: Any) -> str:
-    """Balanced accuracy with its interval: "0.812 [0.780, 0.842]"."""
-    return between(*(row[f"balanced_accuracy{end}"] for end in ("", "_low", "_high")))
+def interval(row: Any, of: str = "") -> str:
+    """Balanced accuracy with its interval, of an external set's columns by its prefix: "0.812 [0.780, 0.842]"."""
+    return between(*(row[f"{of}balanced_accuracy{end}"] for end in ("", "_low", "_high")))
 
 
 def between(point: float, low: float, high: float) -> str:
@@ -95,9 +78,11 @@ def between(point: float, low: float, high: float) -> str:
 
 
 def further(table: pd.DataFrame) -> list[tuple[str, str]]:
-    """Key and head of the columns after `identical_to` that hold anything."""
+    """Key and head of the columns after `identical_to` that hold anything; not of external sets."""
     columns = list(table.columns)
-    keys = [key for key in columns[columns.index("identical_to") + 1 :] if table[key].notna().any()]
+    elsewhere = [f"{name}_{key}" for name, rows in table.attrs["externals"].items() for key in rows[0]]
+    shown = [key for key in columns[columns.index("identical_to") + 1 :] if key not in elsewhere]
+    keys = [key for key in shown if table[key].notna().any()]
     of_rarest = {f"recall_{name}_thresholded": f"recall {name} at thresholds" for name in table.attrs["classes"]}
     return [(key, (_FURTHER | of_rarest).get(key, key.replace("_", " "))) for key in keys]
 
@@ -153,9 +138,9 @@ def to_markdown(table: pd.DataFrame, limit: int | None = None) -> str:
             a line under the table, the baseline stays.
     """
     records = table.to_dict("records")
-    columns = _columns(table)
+    columns = short(table)
     rows = [[_markdown(column.text(row)) for column in columns] for row in records]
-    baseline = rows[-1:] if records and _is_baseline(records[-1]) else []
+    baseline = rows[-1:] if records and is_baseline(records[-1]) else []
     models = rows[: len(rows) - len(baseline)]
     kept = len(models)
     text = _page(table, columns, models, baseline, 0)
@@ -165,59 +150,40 @@ def to_markdown(table: pd.DataFrame, limit: int | None = None) -> str:
     return text
 
 
-def to_latex(table: pd.DataFrame) -> str:
-    """The table's main columns as a LaTeX `tabular` with booktabs rules, the best row in bold, names escaped."""
-    columns = _columns(table)
-    lines = [
-        "% needs \\usepackage{booktabs} and \\usepackage[T1]{fontenc}",
-        *(f"% {latex(line)}" for line in _remarks(table)),
-        "\\begin{tabular}{" + "".join("r" if column.right else "l" for column in columns) + "}",
-        "\\toprule",
-        " & ".join(latex(column.name) for column in columns) + r" \\",
-        "\\midrule",
-    ]
-    for row in table.to_dict("records"):
-        cells = [latex(column.text(row)) for column in columns]
-        if rank(row) == "1":
-            cells = [rf"\textbf{{{cell}}}" if cell else "" for cell in cells]
-        if _is_baseline(row) and lines[-1] != "\\midrule":
-            lines.append("\\midrule")
-        lines.append(" & ".join(cells) + r" \\")
-    return "\n".join([*lines, "\\bottomrule", "\\end{tabular}", ""])
-
-
-def latex(text: str) -> str:
-    """Text with the characters that LaTeX reads as commands escaped."""
-    return "".join(_LATEX.get(c, c) for c in text)
-
-
 def render(table: pd.DataFrame) -> Table:
     """The table's main columns, fit for 80 characters; long model names are folded, numbers never."""
-    remarks = escape("\n".join(_remarks(table)[:-1]))
-    shown = Table(box=box.SIMPLE_HEAD, pad_edge=False, caption=remarks, caption_justify="left", padding=(0, 1, 0, 0))
+    said = escape("\n".join(remarks(table)[:-1]))
+    shown = Table(box=box.SIMPLE_HEAD, pad_edge=False, caption=said, caption_justify="left", padding=(0, 1, 0, 0))
     records = table.to_dict("records")
     left_out = {
         PARAMS,
+        MS,
         P,
+        *(head for name in table.attrs["externals"] for head in (*_heads(name), "AUROC", "F1")),
         *_FURTHER.values(),
         *(head for key, head in further(table) if key in _first_explained(table)),
     }
-    columns = [column for column in _columns(table) if column.name not in left_out]
+    columns = [column for column in short(table) if column.name not in left_out]
+    for name in table.attrs["externals"]:
+        place = len(columns) - (columns[-1].name == NOTE)
+        columns.insert(place, Column(f"{name} bal. acc.", True, partial(_cell, f"{name}_balanced_accuracy")))
     for column in columns:
         longest = max(len(column.text(row)) for row in records)
+        widest = max([8, *(min(len(name), 12) for name in table.attrs["externals"] if column.name.startswith(name))])
         if column.right:
             shown.add_column(
-                escape(column.name), justify="right", min_width=longest, max_width=max(longest, 8), overflow="fold"
+                escape(column.name), justify="right", min_width=longest, max_width=max(longest, widest), overflow="fold"
             )
         else:
             shown.add_column(escape(column.name), overflow="fold", no_wrap=column.name == "strategy")
     for row in records:
-        style = "bold" if rank(row) == "1" else "dim" if _is_baseline(row) else None
+        style = "bold" if rank(row) == "1" else "dim" if is_baseline(row) else None
         shown.add_row(*(escape(column.text(row)) for column in columns), style=style)
     return shown
 
 
-def _columns(table: pd.DataFrame) -> list[Column]:
+def short(table: pd.DataFrame) -> list[Column]:
+    """The columns of the short tables."""
     columns = [
         Column("#", True, rank),
         Column("model", False, label),
@@ -232,10 +198,15 @@ def _columns(table: pd.DataFrame) -> list[Column]:
         columns.append(Column(f"recall {rarest}", True, lambda row: number(row[f"recall_{rarest}"])))
     columns.append(Column(P, True, lambda row: significance(row["p_vs_best"])))
     columns.append(Column("p Holm", True, corrected))
+    for name in table.attrs["externals"]:
+        score, area = _heads(name)
+        columns.append(Column(score, True, partial(interval, of=f"{name}_")))
+        columns.append(Column(area, True, partial(_cell, f"{name}_auroc")))
+    columns.append(Column(MS, True, lambda row: number(row["ms_batch_1"], 1)))
     shown = [*_NARROW, *_first_explained(table)]
     columns += [Column(head, True, partial(_cell, key)) for key, head in further(table) if key in shown]
     if any(note(row, table) for row in table.to_dict("records")):
-        columns.append(Column("note", False, lambda row: note(row, table)))
+        columns.append(Column(NOTE, False, lambda row: note(row, table)))
     return columns
 
 
@@ -246,11 +217,17 @@ def _first_explained(table: pd.DataFrame) -> list[str]:
     return [f"{method}_{figure}" for figure in _FAITHFULNESS if f"{method}_{figure}" in names]
 
 
+def _heads(name: str) -> tuple[str, str]:
+    """Heads of an external set's columns in the short tables."""
+    return f"{name} bal. accuracy [95 %]", f"{name} AUROC"
+
+
 def _cell(key: str, row: Any) -> str:
     return number(row[key])
 
 
-def _remarks(table: pd.DataFrame) -> list[str]:
+def remarks(table: pd.DataFrame) -> list[str]:
+    """The lines under the short tables."""
     first = table.iloc[0]
     ranked = str(table.attrs.get("metric", "balanced_accuracy")).replace("_", " ")
     lines = [f"{first['n']} test images, digest {first['test_digest']}, ranked by {ranked}."]
@@ -258,6 +235,8 @@ def _remarks(table: pd.DataFrame) -> list[str]:
     lines += _experts(table)
     if not all(told(row) for row in table.to_dict("records")):
         lines.append(f"~ cannot be told from the best: p Holm, corrected for how many models, is {TOLD} or more.")
+    for name, rows in table.attrs["externals"].items():
+        lines.append(f"{name}: {rows[0]['n']} test images from elsewhere, digest {rows[0]['digest']}.")
     over = "groups" if table.attrs.get("grouped", True) else "images"
     lines.append(f"Intervals: 95 % bootstrap over {over}. p vs best: paired on the same resamples, not corrected.")
     return lines
@@ -282,7 +261,7 @@ def _page(
     ]
     lines = ["| " + " | ".join(row) + " |" for row in rows]
     more = [f"{left} more models stand in table.csv."] if left else []
-    return "\n".join([*lines, "", "  \n".join([*more, *map(_markdown, _remarks(table))]), ""])
+    return "\n".join([*lines, "", "  \n".join([*more, *map(_markdown, remarks(table))]), ""])
 
 
 def _markdown(text: str) -> str:
@@ -290,5 +269,6 @@ def _markdown(text: str) -> str:
     return re.sub(r"([\\`*|~]|(?<![^\W_])_|_(?![^\W_]))", r"\\\1", plain)  # an underscore inside a word is plain
 
 
-def _is_baseline(row: Any) -> bool:
+def is_baseline(row: Any) -> bool:
+    """Whether a row is the one that knows only the training rows' frequencies."""
     return bool(row["model"] == MAJORITY and missing(row["rank"]))

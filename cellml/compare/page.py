@@ -1,42 +1,22 @@
 """The benchmark's HTML page: what it says, in the words and cells that `report.html.j2` lays out."""
 
-import base64
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 from urllib.parse import quote
 
 import jinja2
 import pandas as pd
 
 from cellml import __version__
-from cellml.compare import against, formats, words
+from cellml.compare import against, formats, sections, words
 from cellml.compare.collect import Evaluated
+from cellml.compare.picture import Picture
 from cellml.config import Compare
+from cellml.data.external import External
 from cellml.data.manifest import Manifest
 
-DPI = 160  # of the figures as PNG
+DIGITS = {"params_m": 2, "ms_batch_1": 1, "ms_batch_64": 1, "mb_batch_1": 0, "mb_batch_64": 0}  # of a table's cell; 3
 TRUTHS = {"others": "the majority of the others", "all": "the majority of all"}
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A figure of the benchmark: its kind, file stem, the model it is of ("" of all) and its PNG."""
-
-    kind: Literal["bars", "roc", "ranks", "confusion", "heatmaps"]
-    stem: str
-    name: str
-    png: bytes
-
-    @property
-    def width(self) -> int:
-        """Width in CSS pixels, 96 an inch, from the PNG's header."""
-        return round(int.from_bytes(self.png[16:20]) * 96 / DPI)
-
-    @property
-    def src(self) -> str:
-        """The picture as a data URI."""
-        return "data:image/png;base64," + base64.b64encode(self.png).decode()
 
 
 def html(
@@ -51,6 +31,8 @@ def html(
     description: str,
     ui: str | None,
     cells: pd.DataFrame,
+    externals: Sequence[External],
+    device: str,
 ) -> str:
     """Render the page; `report.Benchmark` says what the arguments are, `ranking` is best first."""
     environment = jinja2.Environment(
@@ -83,6 +65,11 @@ def html(
         bars=one["bars"],
         roc=one["roc"],
         ranks=one.get("ranks"),
+        pareto=one.get("pareto"),
+        device=device,
+        sets=one.get("sets"),
+        caption=sections.of_ranks(table),
+        externals=sections.of_externals(table, ranking, externals, pictures),
         experts=_experts(table),
         cells=_summary(cells),
         confusions=[picture for picture in pictures if picture.kind == "confusion"],
@@ -90,7 +77,7 @@ def html(
         two=len(test.classes) == 2,
         tile=f"{9 + 3 * max(len(test.classes), 3)}rem",
         counts=[{"name": c, "test": n, "train": train_counts.get(c, "")} for c, n in test.counts.items()],
-        notes=words.notes(settings, ranking, test),
+        notes=words.notes(settings, test, device),
         version=__version__,
     )
 
@@ -110,7 +97,9 @@ def _columns(table: pd.DataFrame, classes: Sequence[str]) -> list[dict[str, Any]
     columns += [(f"recall_{name}", f"recall {name}", False) for name in classes]
     columns += [(key, head, False) for key, head in formats.further(table)]
     columns += [(key, head, False) for key, head in against.IGNORING.items() if table[key].notna().any()]
-    columns += [("params_m", "params (M)", False), ("ms_per_image", "ms/image", False), ("run_id", "run", True)]
+    columns += [(f"{name}_balanced_accuracy", f"{name} balanced accuracy", False) for name in table.attrs["externals"]]
+    columns += [(key, head, False) for key, head in words.COSTS.items()]
+    columns += [("run_id", "run", True)]
     return [{"key": key, "name": head, "text": text} for key, head, text in columns]
 
 
@@ -137,10 +126,10 @@ def _cells(
         elif isinstance(value, str):
             cell |= {"text": value, "value": value}
         else:
-            cell |= {"text": formats.number(value, 2 if key in ("params_m", "ms_per_image") else 3)}
-            cell["value"] = formats.number(value, 9)
-            if key == "balanced_accuracy":
-                cell["detail"] = formats.interval(row).removeprefix(cell["text"]).strip()
+            cell |= {"text": formats.number(value, DIGITS.get(key, 3)), "value": formats.number(value, 9)}
+            if key.endswith("balanced_accuracy"):
+                interval = formats.interval(row, key.removesuffix("balanced_accuracy"))
+                cell["detail"] = interval.removeprefix(cell["text"]).strip()
         yield cell
 
 

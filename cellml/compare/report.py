@@ -1,6 +1,5 @@
 """The benchmark's folder: tables, figures and one self-contained HTML page."""
 
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,10 +7,12 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.figure import Figure
 
-from cellml.compare import figures, formats, page
+from cellml.compare import figures, formats, latex, page, pareto, rank_figure, sections
 from cellml.compare.collect import Evaluated
+from cellml.compare.picture import Picture, png
 from cellml.compare.table import ordered
 from cellml.config import Compare
+from cellml.data.external import External
 from cellml.data.manifest import Manifest
 
 
@@ -29,6 +30,8 @@ class Benchmark:
         description: a sentence under the title.
         heatmaps: `Evaluated.name` -> one strip of heatmaps, as PNG or figure.
         cells: of `cells.table`; empty where no version is repeated.
+        externals: further test sets, which the table holds columns of.
+        device: where costs were measured.
         ui: address of MLflow's pages ("http://127.0.0.1:5000"), for links to runs and models.
     """
 
@@ -41,13 +44,16 @@ class Benchmark:
     description: str = ""
     heatmaps: Mapping[str, bytes | Figure] = field(default_factory=dict)
     cells: pd.DataFrame = field(default_factory=pd.DataFrame)
+    externals: Sequence[External] = ()
+    device: str = ""
     ui: str | None = None
 
 
 def write(folder: str | Path, benchmark: Benchmark) -> list[Path]:
     """Write `table.csv`, `table.md`, `table.tex`, `report.html`, `figures/*.png`, and what there is of further tables.
 
-    `cells.csv` sums up versions that differ by the seed alone; `experts.csv` says how well experts agree.
+    `cells.csv` sums up versions that differ by the seed alone; `experts.csv` says how well experts agree; each external
+    set has a table by its name.
 
     Args:
         folder: made where missing; its `figures` are replaced.
@@ -67,9 +73,11 @@ def write(folder: str | Path, benchmark: Benchmark) -> list[Path]:
         old.unlink()
     formats.write_csv(benchmark.table, paths[0])
     paths[1].write_text(formats.to_markdown(benchmark.table), encoding="utf-8")
-    paths[2].write_text(formats.to_latex(benchmark.table), encoding="utf-8")
+    paths[2].write_text(latex.render(benchmark.table), encoding="utf-8")
     paths[3].write_text(html(benchmark, shown), encoding="utf-8")
-    for name, further in (("cells", benchmark.cells), ("experts", pd.DataFrame(benchmark.table.attrs["experts"]))):
+    beside = {"cells": benchmark.cells, "experts": pd.DataFrame(benchmark.table.attrs["experts"])}
+    beside |= {one.name: sections.csv(benchmark.table, one.name) for one in benchmark.externals}
+    for name, further in beside.items():
         if len(further):
             paths.append(folder / f"{name}.csv")
             formats.write_csv(further, paths[-1])
@@ -79,7 +87,7 @@ def write(folder: str | Path, benchmark: Benchmark) -> list[Path]:
     return paths
 
 
-def html(benchmark: Benchmark, shown: Sequence[page.Picture] | None = None) -> str:
+def html(benchmark: Benchmark, shown: Sequence[Picture] | None = None) -> str:
     """The page of a benchmark: no file beside it, no address outside it but links to MLflow's pages."""
     ranking = ordered(benchmark.evaluated, benchmark.settings)
     return page.html(
@@ -93,13 +101,16 @@ def html(benchmark: Benchmark, shown: Sequence[page.Picture] | None = None) -> s
         description=benchmark.description,
         ui=benchmark.ui,
         cells=benchmark.cells,
+        externals=benchmark.externals,
+        device=benchmark.device,
     )
 
 
-def pictures(benchmark: Benchmark) -> list[page.Picture]:
-    """Every figure of a benchmark as PNG: bars, ROC curves and, of several models, rank probabilities; then theirs.
+def pictures(benchmark: Benchmark) -> list[Picture]:
+    """Every figure of a benchmark as PNG: bars, ROC curves, cost and, of several models, ranks; then those of models.
 
-    Each model has a confusion matrix and, where there is one, a strip of heatmaps.
+    Each model has a confusion matrix and, where there is one, a strip of heatmaps; each external set the confusion
+    matrix of the first model.
 
     Raises:
         ValueError: a heatmap of a model that is not in the benchmark.
@@ -110,27 +121,26 @@ def pictures(benchmark: Benchmark) -> list[page.Picture]:
         raise ValueError(f"heatmaps of models that are not in the benchmark: {sorted(unknown)}")
     names = [one.title for one in ranking]
     made = [
-        page.Picture("bars", "balanced_accuracy", "", _png(figures.bars(benchmark.table))),
-        page.Picture("roc", "roc", "", _png(figures.roc([one.predictions for one in ranking], names))),
+        Picture("bars", "balanced_accuracy", "", png(figures.bars(benchmark.table))),
+        Picture("roc", "roc", "", png(figures.roc([one.predictions for one in ranking], names))),
     ]
     if len(ranking) > 1:
         drawn = figures.rank_probabilities(benchmark.table)
-        made.append(page.Picture("ranks", "rank_probabilities", "", _png(drawn)))
+        made.append(Picture("ranks", "rank_probabilities", "", png(drawn)))
+    if benchmark.table["ms_batch_1"].notna().any():
+        made.append(Picture("pareto", "cost", "", png(pareto.draw(benchmark.table))))
+    if benchmark.table.attrs["sets"] is not None:
+        made.append(Picture("sets", "average_ranks", "", png(rank_figure.draw(benchmark.table))))
+    for external in benchmark.externals:
+        figure = figures.confusion(ranking[0].external[external.name], f"{ranking[0].title}, {external.name}")
+        made.append(Picture("external", f"external_{external.name}", external.name, png(figure)))
     for place, one in enumerate(ranking, start=1):
         stem = f"{place:02d}_{one.entry.name[:80]}_v{one.entry.version}"
         figure = figures.confusion(one.predictions, one.title)
-        made.append(page.Picture("confusion", f"confusion_{stem}", one.name, _png(figure)))
+        made.append(Picture("confusion", f"confusion_{stem}", one.name, png(figure)))
         if one.name in benchmark.heatmaps:
             strip = benchmark.heatmaps[one.name]
             made.append(
-                page.Picture(
-                    "heatmaps", f"heatmaps_{stem}", one.name, strip if isinstance(strip, bytes) else _png(strip)
-                )
+                Picture("heatmaps", f"heatmaps_{stem}", one.name, strip if isinstance(strip, bytes) else png(strip))
             )
     return made
-
-
-def _png(figure: Figure) -> bytes:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=page.DPI)
-    return buffer.getvalue()

@@ -1,15 +1,18 @@
 """The benchmark table: one row a model, ranked, with intervals and paired p-values."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 
 import numpy as np
 import pandas as pd
 
-from cellml.compare import against
+from cellml.compare import against, cost, external, scores
 from cellml.compare.collect import Evaluated
 from cellml.compare.formats import MAJORITY
 from cellml.config import Compare
+from cellml.data.external import External
 from cellml.data.manifest import Manifest
+from cellml.errors import UserError
 from cellml.evaluation import confusion, experts, intervals, metrics, thresholds
 from cellml.evaluation.predictions import Predictions
 
@@ -19,14 +22,16 @@ COLUMNS = (
     "version",
     "backbone",
     "strategy",
-    "params_m",
-    "ms_per_image",
+    *cost.COLUMNS,
     "n",
     "accuracy",
     "loss",
     "precision",
     "recall",
     "f1",
+    "precision_weighted",
+    "recall_weighted",
+    "f1_weighted",
     "balanced_accuracy",
     "balanced_accuracy_low",
     "balanced_accuracy_high",
@@ -37,17 +42,6 @@ COLUMNS = (
     "run_id",
 )
 SAME = 1e-6  # probabilities closer than this on every image are the same predictions
-_METRICS = {
-    "accuracy": "accuracy",
-    "loss": "log_loss",
-    "precision": "precision_macro",
-    "recall": "recall_macro",
-    "f1": "f1_macro",
-    "balanced_accuracy": "balanced_accuracy",
-    "auroc": "auroc",
-    "mcc": "mcc",
-}
-SOFT = ("rmse", "composition_rmse")  # shown where labels are soft
 
 
 def build(
@@ -56,6 +50,7 @@ def build(
     train_counts: Mapping[str, int],
     settings: Compare,
     explained: Mapping[str, Mapping[str, float]] | None = None,
+    externals: Sequence[External] = (),
 ) -> pd.DataFrame:
     """Rank models on one test set; the last row is the baseline that knows only the training rows' frequencies.
 
@@ -65,48 +60,45 @@ def build(
         train_counts: class name -> training rows, before any resampling.
         settings: `metric` ranks; `resamples` and `seed` make the intervals.
         explained: `Evaluated.name` -> scores of its heatmaps, by column.
+        externals: further test sets, which every model predicted.
 
     Returns:
         M + 1 rows with `COLUMNS`, `recall_<class>` for every class, `identical_to`, the ranking metric where it is not
         among them, `accuracy_thresholded`, `f1_thresholded`, `balanced_accuracy_thresholded` and, of the rarest class,
         `recall_<class>_thresholded`, which score the classes that the models' operating thresholds say instead of the
         most probable ones (missing for a model without), where the test rows have soft labels `rmse` and
-        `composition_rmse`, and the columns of `explained`.
+        `composition_rmse`, the columns of `explained`, and those of `external.columns` for each set.
         `balanced_accuracy_low` and `_high` are the 95 % interval over resampled groups; `against.columns` says what
         `against.COLUMNS` mean. Models with the same score share a rank; the baseline's is missing. `identical_to`
         names the entries with the same probabilities, by model and version, joined by ", ". `attrs` holds "metric",
         "classes", "rarest", the test rows' rarest class, "explained", the columns of `explained`, "ranks", the models'
-        rank probabilities, and "experts", how well experts agree where the test rows keep their votes
-        (`experts.Agreement`).
+        rank probabilities, "experts", how well experts agree where the test rows keep their votes
+        (`experts.Agreement`), "externals", name -> the rows of `external.table`, and "sets", the `external.Ranks`
+        over all sets.
 
     Raises:
-        UserError: no such metric, or models that did not predict the same rows.
+        UserError: no such metric, models that did not predict the same rows, or an external set whose name makes a
+            column that is there already.
     """
     metrics.check(settings.metric, test.classes)
     ranking = ordered(evaluated, settings)
-    predictions = [one.predictions for one in ranking]
-    predictions.append(metrics.majority_baseline(train_counts, predictions[0]))
-    scores = [metrics.compute(one) for one in predictions]
+    predictions = scores.with_baseline([one.predictions for one in ranking], train_counts)
     balanced = intervals.paired(predictions, "balanced_accuracy", settings.resamples, settings.seed)
     samples = balanced
     if settings.metric != "balanced_accuracy":
         samples = intervals.paired(predictions, settings.metric, settings.resamples, settings.seed)
-    points = np.array([score[settings.metric] for score in scores])
+    scored = scores.table(predictions, test, settings, balanced)
+    points = np.array([metrics.value(settings.metric, one) for one in predictions])
     compared = against.columns(ranking, samples, points, settings.metric)
     same = _identical(ranking)
     digest = test.digest
     explained = explained or {}
     maps = list(dict.fromkeys(name for scored in explained.values() for name in scored))
     rows = []
-    for m, score in enumerate(scores):
-        interval = intervals.interval(balanced[:, m])
+    for m, score in enumerate(scored.to_dict("records")):
         row = _described(ranking[m], same[m]) if m < len(ranking) else _baseline()
-        row |= {column: score[name] for column, name in _METRICS.items()}
-        row |= {"balanced_accuracy_low": interval.low, "balanced_accuracy_high": interval.high}
         row |= {"n": len(test), "test_digest": digest, **{name: compared[name][m] for name in against.COLUMNS}}
-        row |= {f"recall_{name}": score[f"recall_{name}"] for name in test.classes}
-        row |= {settings.metric: score[settings.metric]} if settings.metric not in _METRICS.values() else {}
-        row |= {name: score[name] for name in SOFT} if test.soft_targets is not None else {}
+        row |= {str(name): value for name, value in score.items()}
         row |= dict.fromkeys(maps, np.nan) | dict(explained.get(ranking[m].name, {}) if m < len(ranking) else {})
         rows.append(row)
     present = {name: count for name, count in test.counts.items() if count}
@@ -119,6 +111,15 @@ def build(
     table = pd.DataFrame(rows)
     table["rank"] = pd.array([*_ranks(points[:-1]), None], dtype="Int64")
     table = table[[*columns, *(c for c in table.columns if c not in columns)]]
+    elsewhere = {one.name: external.table(one, ranking, train_counts, settings) for one in externals}
+    for name, found in elsewhere.items():
+        further = external.columns(name, found, rarest)
+        if taken := [key for key in further if key in table]:
+            raise UserError(
+                f"Expected names of external sets that make new columns, got {name!r}, which makes {taken[0]!r} again; "
+                "rename it in compare.external"
+            )
+        table = pd.concat([table, further], axis=1)
     table.attrs = {
         "metric": settings.metric,
         "classes": list(test.classes),
@@ -127,6 +128,8 @@ def build(
         "ranks": compared.attrs["ranks"],
         "experts": experts.agreement(test.votes, test.classes, test.groups, settings.resamples, settings.seed),
         "grouped": len(set(test.groups)) < len(test),
+        "externals": {name: found.to_dict("records") for name, found in elsewhere.items()},
+        "sets": external.ranks(points[:-1], externals, ranking, settings),
     }
     return table
 
@@ -149,8 +152,7 @@ def _described(one: Evaluated, same: list[str]) -> dict[str, object]:
         "version": str(entry.version),
         "backbone": entry.backbone,
         "strategy": entry.strategy,
-        "params_m": one.params_m,
-        "ms_per_image": one.ms_per_image,
+        **asdict(one.cost),
         "run_id": entry.run_id,
         "identical_to": ", ".join(same),
     }
@@ -173,7 +175,7 @@ def _thresholded(one: Evaluated, rarest: str) -> dict[str, float]:
 
 def _baseline() -> dict[str, object]:
     words = dict.fromkeys(("version", "backbone", "strategy", "run_id", "identical_to"), "")
-    return {"model": MAJORITY, "params_m": np.nan, "ms_per_image": np.nan, **words}
+    return {"model": MAJORITY, **asdict(cost.Cost()), **words}
 
 
 def _ranks(points: np.ndarray) -> list[int]:

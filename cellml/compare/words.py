@@ -19,7 +19,18 @@ HEADS = {
     "mcc": "MCC",
     "accuracy": "accuracy",
     "precision": "precision",
+    "precision_weighted": "weighted precision",
+    "recall_weighted": "weighted recall",
+    "f1_weighted": "weighted F1",
     "loss": "log-loss",
+}
+COSTS = {
+    "params_m": "params (M)",
+    "gmacs": "GMACs",
+    "ms_batch_1": "ms, batch 1",
+    "ms_batch_64": "ms/image, batch 64",
+    "mb_batch_1": "MB, batch 1",
+    "mb_batch_64": "MB, batch 64",
 }
 
 
@@ -92,7 +103,7 @@ def warnings(table: pd.DataFrame, ranking: Sequence[Evaluated], test: Manifest) 
         yield f"Only {groups} groups among the test images: the intervals are too narrow, and p too small."
 
 
-def notes(settings: Compare, ranking: Sequence[Evaluated], test: Manifest) -> list[str]:
+def notes(settings: Compare, test: Manifest, device: str = "") -> list[str]:
     """How the figures were made, a sentence or two each."""
     grouped = len(set(test.groups)) < len(test)
     unit = "groups, each drawn whole," if grouped else "images"
@@ -111,14 +122,19 @@ def notes(settings: Compare, ranking: Sequence[Evaluated], test: Manifest) -> li
         "take every image for independent, and are too small where images of a group are alike. They stand here for "
         "comparison with papers.",
         "Precision, F1 and AUROC (one class against the rest) are means over the classes with equal weight; the mean "
-        "recall is the balanced accuracy.",
+        "recall is the balanced accuracy. Weighted ones weigh a class by its images, as published tables often do, so "
+        "that the commonest class outweighs the rare one; weighted recall is the accuracy.",
         "Columns at thresholds score the class that a model's operating thresholds say, which its validation rows set "
         "for balanced accuracy; all others score the most probable class.",
         "The last row is a baseline that always answers the commonest class; a model that does not beat it has learned "
         "nothing. The dashed line in the bar plot is its balanced accuracy.",
         "Models marked identical, with the same letter, gave the same probabilities to six decimals on every image.",
-        f"ms/image is the median over calls of up to {max((one.batch for one in ranking), default=1)} images, after a "
-        "warm-up, reading from disk not counted; compare it within this table only.",
+        f"Costs were measured in this run on {device or 'this machine'}, test-time views and members of an ensemble "
+        "counted; they hold within this table only, and other work on the machine shows in them. GMACs: billions of "
+        "multiply-accumulates an image, half the floating point operations of its matrix products and convolutions. "
+        "ms: median of 20 calls after a warm-up, on images in memory, of one image and, an image, of 64 (fewer calls "
+        "where they take more than 10 s). MB (10^6 bytes): weights and the tensors alive at once; on a CPU without the "
+        "work space of single operations.",
     ]
 
 

@@ -55,7 +55,25 @@ def prepare(experiment: Experiment, cache_dir: Path | None = None, progress: boo
         UserError: see the source; also a bad image with data.on_bad_image: error, a class without a readable image,
             no training rows, or too few groups to split.
     """
-    data = experiment.data
+    whole = read(experiment.data, cache_dir, progress)
+    names, problems = assign(whole.manifest.table, experiment.split)
+    manifest = whole.manifest.with_column("split", names)
+    found = _checked(manifest, whole.pixels, progress)
+    everything = [*whole.report.problems, *problems, *found.problems]
+    return replace(whole, manifest=manifest, report=replace(found, problems=everything))
+
+
+def read(data: Data, cache_dir: Path | None = None, progress: bool = False) -> Dataset:
+    """Read and decode data: splits as the source names them ("" for none), and nothing checked but reading.
+
+    Args:
+        data: where the images are and what their rows mean.
+        cache_dir: as of `prepare`.
+        progress: show progress bars.
+
+    Raises:
+        UserError: see the source; also a bad image with `on_bad_image: error`, or a class without a readable image.
+    """
     cache_dir = cache.folder(cache_dir)
     rows = _read(data, cache_dir, progress)
     assert rows.root is not None
@@ -64,14 +82,9 @@ def prepare(experiment: Experiment, cache_dir: Path | None = None, progress: boo
         bad = decoded.problems[0]
         total = sum(len(p.ids) for p in decoded.problems)
         raise UserError(f"{bad.message} ({total} bad images in all); mend it, or set data.on_bad_image: skip")
-    table = _decoded_rows(rows, decoded)
-    names, problems = assign(table, experiment.split)
-    table["split"] = names
-    manifest = Manifest(table, rows.classes)
-    found = _checked(manifest, decoded.pixels, progress)
-    everything = [*rows.problems, *decoded.problems, *problems, *found.problems]
     kept = None if data.channels is None else tuple(data.channels)
-    return Dataset(manifest, decoded.pixels, replace(found, problems=everything), rows.root, kept)
+    report = Report(problems=[*rows.problems, *decoded.problems])
+    return Dataset(Manifest(_decoded_rows(rows, decoded), rows.classes), decoded.pixels, report, rows.root, kept)
 
 
 def assign(table: pd.DataFrame, split: Split) -> tuple[npt.NDArray[np.object_], list[Problem]]:

@@ -5,10 +5,13 @@ import pandas as pd
 import pytest
 
 from cellml.compare.collect import Evaluated
+from cellml.compare.cost import Cost
+from cellml.data.external import External
 from cellml.data.manifest import Manifest
 from cellml.evaluation.predictions import Predictions
 from cellml.tracking.registry import Entry
 
+COST = Cost(params_m=1.5, gmacs=0.25, ms_batch_1=3.25, ms_batch_64=1.25, mb_batch_1=8, mb_batch_64=90)
 NASTY = ("G1", "S & <b>G2</b>", "CD4+_50%", "é $x$ {|}")
 
 
@@ -52,7 +55,7 @@ def evaluated(test, backbone, skill, seed=0, version="1", **values):
     probabilities = np.exp(logits)
     probabilities /= probabilities.sum(axis=1, keepdims=True)
     predictions = Predictions(test.ids, test.targets, probabilities, test.groups, test.classes)
-    return Evaluated(entry(backbone, version), predictions, 3.25, 1.5, 64, **values)
+    return Evaluated(entry(backbone, version), predictions, COST, **values)
 
 
 @pytest.fixture
@@ -71,3 +74,15 @@ def models(test_rows):
     middle = evaluated(test_rows, "resnet18", 1.0, seed=1)
     twin = dataclasses.replace(middle, entry=entry("torchvision-0x2F-resnet18", "12"))
     return [middle, evaluated(test_rows, "vit_tiny", 2.5, seed=2), twin, evaluated(test_rows, "convnext", 0.2, seed=3)]
+
+
+def elsewhere(models, name="there", classes=NASTY, n=60, seed=9, left_out=None):
+    """An external set without groups, and models of the same backbones with predictions of it."""
+    rows = manifest(classes, n=n, seed=seed)
+    rows = rows.with_column("group", rows.ids)
+    external = External(name, rows, None, left_out or {"copies": 3}, ("No groups are known",))
+    found = []
+    for place, one in enumerate(models):
+        there = evaluated(rows, "any", 0.5 + place, seed=seed + place).predictions
+        found.append(dataclasses.replace(one, external={**one.external, name: there}))
+    return external, found

@@ -5,7 +5,9 @@ import numpy as np
 import pytest
 import torch
 
-from cellml.compare import collect
+from cellml.compare import collect, cost
+from cellml.compare.cost import Cost
+from cellml.data.external import External
 from cellml.data.prepare import Dataset
 from cellml.errors import UserError
 from cellml.models import classifier as classifiers
@@ -71,45 +73,54 @@ def serve(monkeypatch):
     def put(*models):
         known = {model.entry.uri: model for model in models}
         monkeypatch.setattr(registry, "predictor", lambda uri: known[uri])
-        monkeypatch.setattr(collect, "_parameters", lambda entry: 1.5)
+        monkeypatch.setattr(collect, "_module", lambda entry: None)
+        monkeypatch.setattr(cost, "measure", lambda call, model, images, on, known: Cost(1.5, len(images), len(known)))
 
     return put
 
 
-def test_rows_keep_their_order_over_batches_of_equal_shape(rows, dataset, serve):
+def test_rows_keep_their_order_over_batches_of_equal_shape(rows, dataset, serve, monkeypatch):
     shuffled = rows.with_column("row", np.random.default_rng(3).permutation(60)[:23])
     one = entry("net")
     model = Model(one.uri)
     serve(model)
-    (found,) = collect.evaluate([one], dataset, shuffled, batch=4)
+    monkeypatch.setattr(collect, "BATCH", 4)
+    (found,) = collect.evaluate([one], dataset, shuffled)
     wanted = np.stack([expected(dataset.pixels[row]) for row in shuffled.rows])
     np.testing.assert_allclose(found.predictions.probabilities, wanted, atol=1e-6)
     assert found.predictions.ids.tolist() == shuffled.ids.tolist()
     assert found.predictions.targets.tolist() == shuffled.targets.tolist()
     assert {shape[1:] for shape in model.calls} == {(8, 8, 1), (6, 9, 1)}
     assert max(shape[0] for shape in model.calls) == 4
-    assert found.ms_per_image > 0
-    assert (found.params_m, found.batch, found.name) == (1.5, 4, "cells.net v1")
+    assert found.name == "cells.net v1"
 
 
-def test_time_is_a_median_without_the_warm_up(rows, dataset, serve, monkeypatch):
-    clock = iter(np.cumsum([0, 0.8, 0, 0.4, 0, 0.4, 0, 0.4, 0, 9.0, 0, 0.4, 0, 0.4, 0, 0.4, 0, 0.4] + [0, 0.4] * 20))
+def test_costs_are_measured_on_images_of_the_commonest_shape_with_what_was_timed_before(
+    rows, dataset, serve, monkeypatch
+):
     one = entry("net")
     model = Model(one.uri)
     serve(model)
-    monkeypatch.setattr(collect.time, "perf_counter", lambda: float(next(clock)))
-    same = rows.with_column("row", [1] * 23)
-    (found,) = collect.evaluate([one], dataset, same, batch=4)
-    assert found.ms_per_image == pytest.approx(100)
-    assert len(model.calls) == 1 + 6
+    monkeypatch.setattr(collect, "BATCH", 4)
+    mixed = rows.with_column("row", np.array([1] * 14 + [0] * 9))
+    (found,) = collect.evaluate([one], dataset, mixed)
+    assert model.calls[0] == (4, 8, 8, 1)
+    assert found.cost == Cost(1.5, 4, 3)  # parameters, images of a call, of 3 full calls with 8 x 8 pixels
+    few = collect.evaluate([one], dataset, rows.where([0]))[0].cost
+    assert few == Cost(1.5, 4, 0)
 
 
-def test_few_images_are_timed_several_times(rows, dataset, serve):
+def test_external_sets_are_predicted_by_every_model_in_the_same_load(rows, dataset, serve):
+    rng = np.random.default_rng(4)
+    elsewhere = Pixels([rng.integers(0, 256, (5, 5, 1)).astype(np.uint8) for _ in range(9)])
+    external = External("there", manifest(CLASSES, n=9), elsewhere)
     one = entry("net")
-    model = Model(one.uri)
-    serve(model)
-    collect.evaluate([one], dataset, rows.where([0]), batch=64)
-    assert model.calls == [(1, 6, 9, 1)] * (1 + collect.TIMED)
+    serve(Model(one.uri, classes=("c", "a", "b")))
+    (found,) = collect.evaluate([one], dataset, rows, [external])
+    wanted = np.stack([expected(elsewhere[i]) for i in range(9)])[:, [1, 2, 0]]
+    np.testing.assert_allclose(found.external["there"].probabilities, wanted, atol=1e-6)
+    assert found.external["there"].targets.tolist() == external.manifest.targets.tolist()
+    assert len(found.predictions) == 23
 
 
 def test_classes_in_another_order_are_put_right(rows, dataset, serve):
@@ -197,18 +208,19 @@ def test_test_images_among_the_training_rows_are_counted(rows, dataset, serve):
     assert [warning.split()[0] for warning in found] == ["1", "3"]
 
 
-def test_parameters_are_those_of_the_network(tmp_path, monkeypatch):
+def test_the_model_behind_an_entry_is_rebuilt_from_its_weights(tmp_path, monkeypatch):
     spec = classifiers.Spec("test_resnet", CLASSES, 1, "uint8", 32, None, (0.0,), (255.0,), (0.5,), (1.0,))
     torch.manual_seed(0)
-    built = classifiers.build(spec)
+    built = classifiers.build(spec).eval()
     classifiers.save(built, tmp_path)
     monkeypatch.setattr(registry, "weights_folder", lambda uri: tmp_path)
-    assert collect._parameters(entry("net")) == sum(p.numel() for p in built.net.parameters()) / 1e6
+    images = torch.randint(0, 256, (2, 20, 20, 1), dtype=torch.uint8)
+    assert torch.equal(collect._module(entry("net"))(images), built(images))
 
 
-def test_parameters_without_weights_are_unknown(monkeypatch):
+def test_without_weights_there_is_none(monkeypatch):
     def refuse(uri):
         raise UserError("no weights")
 
     monkeypatch.setattr(registry, "weights_folder", refuse)
-    assert np.isnan(collect._parameters(entry("net")))
+    assert collect._module(entry("net")) is None

@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from cellml.compare import formats, table
+from cellml.compare import formats, latex, table
 from cellml.config import Compare
-from tests.compare.conftest import NASTY, evaluated, manifest
+from tests.compare.conftest import NASTY, elsewhere, evaluated, manifest
 
 SETTINGS = Compare(resamples=100)
 
@@ -60,29 +60,6 @@ def test_markdown_under_a_limit_keeps_the_best_and_the_baseline(train_counts, te
     assert f"{41 - len(rows)} more models" in short
 
 
-def test_latex_escapes_names_and_balances_columns(built):
-    text = formats.to_latex(built)
-    body = [line for line in text.splitlines() if line.endswith(r"\\")]
-    head = re.search(r"\\begin\{tabular\}\{([lr]+)\}", text)
-    assert head
-    assert {len(re.split(r"(?<!\\)&", line)) for line in body} == {len(head[1])}
-    assert r"recall CD4+\_50\%" in body[0]
-    assert r"\textbf{cells.vit\_tiny v1}" in body[1]
-    assert text.count(r"\midrule") == 2
-
-
-@pytest.mark.parametrize(
-    ("plain", "escaped"),
-    [
-        ("a_b & 50% #1", r"a\_b \& 50\% \#1"),
-        ("\\~^<>", r"\textbackslash{}\textasciitilde{}\textasciicircum{}\textless{}\textgreater{}"),
-        ("{$x$}", r"\{\$x\$\}"),
-    ],
-)
-def test_latex_specials(plain, escaped):
-    assert formats.latex(plain) == escaped
-
-
 def test_columns_that_hold_something_follow_in_the_files_but_not_in_the_terminal(models, test_rows, train_counts):
     plain = formats.to_markdown(table.build(models, test_rows, train_counts, SETTINGS))
     assert "threshold" not in plain
@@ -92,7 +69,7 @@ def test_columns_that_hold_something_follow_in_the_files_but_not_in_the_terminal
     lines = [cells(line) for line in formats.to_markdown(built).splitlines() if line.startswith("|")]
     column = lines[0].index("bal. accuracy at thresholds")
     assert [line[column] for line in lines[2:]] == [formats.number(built["balanced_accuracy"][0]), "", ""]
-    assert "bal. accuracy at thresholds" in formats.to_latex(built)
+    assert "bal. accuracy at thresholds" in latex.render(built)
     assert not [column for column in formats.render(built).columns if "threshold" in str(column.header)]
 
 
@@ -152,7 +129,7 @@ def test_entries_that_cannot_be_told_from_the_best_are_marked_everywhere(test_ro
     lines = [cells(line) for line in formats.to_markdown(built).splitlines() if line.startswith("|")]
     column = lines[0].index("p Holm")
     assert [line[column].endswith(r" \~") for line in lines[2:]] == alike
-    assert r"\textasciitilde{}" in formats.to_latex(built)
+    assert r"\textasciitilde{}" in latex.render(built)
     console = Console(width=120, record=True, file=io.StringIO())
     console.print(formats.render(built))
     text = console.export_text()
@@ -173,3 +150,25 @@ def test_experts_are_a_line_under_the_table(test_rows, train_counts):
     assert "xperts" not in formats.to_markdown(
         table.build([evaluated(test_rows, "n", 1)], test_rows, train_counts, SETTINGS)
     )
+
+
+@pytest.mark.parametrize(("name", "width"), [("there", 80), ("there-and-back", 100)])
+def test_an_external_set_has_two_columns_in_the_files_and_one_in_the_terminal(
+    models, test_rows, train_counts, name, width
+):
+    external, models = elsewhere(models, name)
+    built = table.build(models, test_rows, train_counts, SETTINGS, externals=[external])
+    lines = [cells(line) for line in formats.to_markdown(built).splitlines() if line.startswith("|")]
+    score, area = (lines[0].index(f"{name} {head}") for head in ("bal. accuracy [95 %]", "AUROC"))
+    assert [line[score] for line in lines[2:]] == [
+        formats.interval(row, f"{name}_") for row in built.to_dict("records")
+    ]
+    assert [line[area] for line in lines[2:]] == [formats.number(v) for v in built[f"{name}_auroc"]]
+    assert f"60 test images from elsewhere, digest {external.manifest.digest}" in formats.to_markdown(built)
+    assert not [key for key, _ in formats.further(built) if key.startswith("there")]
+    console = Console(width=width, record=True, file=io.StringIO())
+    console.print(formats.render(built))
+    text = console.export_text()
+    assert all(formats.interval(row) in text for row in built.to_dict("records"))
+    assert all(formats.number(v) in text for v in built[f"{name}_balanced_accuracy"])
+    assert formats.interval(built.iloc[0], f"{name}_") not in text

@@ -8,9 +8,11 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from cellml.compare import cells, figures, page, report, table
+from cellml.compare import cells, figures, formats, report, table
+from cellml.compare.cost import Cost
+from cellml.compare.picture import Picture
 from cellml.config import Compare
-from tests.compare.conftest import NASTY, evaluated, manifest
+from tests.compare.conftest import NASTY, elsewhere, evaluated, manifest
 
 SETTINGS = Compare(resamples=100)
 VOID = {"meta", "img", "br", "link", "input"}
@@ -47,7 +49,7 @@ def benchmark(models, test, counts, **values):
 
 def html(*args, **values):
     """The page of a benchmark with empty pictures: drawing takes seconds."""
-    empty = [page.Picture("bars", "balanced_accuracy", "", png()), page.Picture("roc", "roc", "", png())]
+    empty = [Picture("bars", "balanced_accuracy", "", png()), Picture("roc", "roc", "", png())]
     return report.html(benchmark(*args, **values), empty)
 
 
@@ -86,7 +88,7 @@ def test_a_second_report_leaves_no_figure_of_the_first(models, test_rows, train_
 def test_page_needs_nothing_from_outside(models, test_rows, train_counts):
     parsed = Page(report.html(benchmark(models, test_rows, train_counts, heatmaps={models[0].name: png()})))
     sources = parsed.attributes("img", "src")
-    assert len(sources) == 3 + 4 + 1
+    assert len(sources) == 4 + 4 + 1
     assert all(source.startswith("data:image/png;base64,") for source in sources)
     assert not parsed.attributes("script", "src")
     assert not parsed.attributes("a", "href")
@@ -144,7 +146,7 @@ def test_page_of_any_size(k, count):
     test = manifest([f"class {i}" for i in range(k)])
     models = [evaluated(test, "m" * 90 + str(i), 1, seed=i) for i in range(count)]
     parsed = Page(report.html(benchmark(models, test, {"class 0": 3, "class 1": 1})))
-    assert len(parsed.attributes("img", "src")) == 2 + (count > 1) + count
+    assert len(parsed.attributes("img", "src")) == 3 + (count > 1) + count
 
 
 def test_heatmaps_of_an_unknown_model_are_refused(models, test_rows, train_counts):
@@ -204,3 +206,48 @@ def test_rank_figure_holds_the_probabilities(models, test_rows, train_counts):
     image = figures.rank_probabilities(built).axes[0].images[0].get_array()
     order = built["expected_rank"][:4].argsort().to_numpy()
     assert image.tolist() == [built.attrs["ranks"][m] for m in order]
+
+
+def test_external_sets_have_a_section_and_a_table_each(models, test_rows, train_counts, tmp_path):
+    first, models = elsewhere(models, "there")
+    second, models = elsewhere(models, "yonder", seed=4, left_out={"in two classes": 2})
+    sets = [first, second]
+    built = table.build(models, test_rows, train_counts, SETTINGS, externals=sets)
+    shown = report.Benchmark("cells", built, models, test_rows, SETTINGS, train_counts, externals=sets, device="a chip")
+    names = {str(path.relative_to(tmp_path)) for path in report.write(tmp_path, shown)}
+    wanted = {"there.csv", "yonder.csv", "figures/cost.png", "figures/average_ranks.png", "figures/external_yonder.png"}
+    assert wanted < names
+    written = pd.read_csv(tmp_path / "yonder.csv")
+    assert written["model"].tolist() == built["model"].tolist()
+    for key in ("n", "balanced_accuracy", "auroc", "balanced_accuracy_low"):
+        assert written[key].to_numpy() == pytest.approx(built[f"yonder_{key}"].to_numpy())
+    assert {f"recall_{name}" for name in NASTY} | {"f1_weighted", "digest"} < set(written)
+    texts = Page((tmp_path / "report.html").read_text(encoding="utf-8")).texts
+    for external in sets:
+        assert f"External test set: {external.name}" in texts
+        assert set(external.lines()) <= set(texts)
+        assert formats.interval(built.iloc[0], f"{external.name}_") in texts
+    assert "2 images left out: in two classes" in texts
+    said = " ".join(texts)
+    assert "over 3 data sets (the experiment's own test set, there, yonder)" in said
+    assert "3 data sets are few" in said
+    assert "One image a call, on a chip." in said
+    assert f"chi2 {formats.number(built.attrs['sets'].test.chi2, 2)}" in said
+
+
+def test_without_external_sets_and_costs_there_is_no_section_of_them(models, test_rows, train_counts):
+    plain = [dataclasses.replace(one, cost=Cost()) for one in models]
+    text = report.html(benchmark(plain, test_rows, train_counts))
+    assert "External test set" not in text
+    assert "Ranks over data sets" not in text
+    assert "<h2>Cost" not in text
+
+
+def test_weighted_figures_and_costs_stand_in_the_pages_table(models, test_rows, train_counts):
+    texts = Page(html(models, test_rows, train_counts)).texts
+    assert {"weighted precision", "weighted recall", "weighted F1", "GMACs", "ms, batch 1", "MB, batch 64"} <= set(
+        texts
+    )
+    built = table.build(models, test_rows, train_counts, SETTINGS)
+    assert formats.number(built["f1_weighted"][0]) in texts
+    assert "3.2" in texts  # ms of one image, to a digit

@@ -12,9 +12,10 @@ from tests.compare.conftest import NASTY, evaluated, manifest
 
 SETTINGS = Compare(resamples=300)
 HEAD = """
-    rank model version backbone strategy params_m ms_per_image n accuracy loss precision recall f1 balanced_accuracy
-    balanced_accuracy_low balanced_accuracy_high auroc mcc p_vs_best p_holm rank_1 expected_rank p_delong_ungrouped
-    p_mcnemar_ungrouped p_mcnemar_mid_ungrouped test_digest run_id
+    rank model version backbone strategy params_m gmacs ms_batch_1 ms_batch_64 mb_batch_1 mb_batch_64 n accuracy
+    loss precision recall f1 precision_weighted recall_weighted f1_weighted balanced_accuracy balanced_accuracy_low
+    balanced_accuracy_high auroc mcc p_vs_best p_holm rank_1 expected_rank p_delong_ungrouped p_mcnemar_ungrouped
+    p_mcnemar_mid_ungrouped test_digest run_id
 """
 
 
@@ -77,12 +78,16 @@ def test_figures_are_scikit_learns(models, test_rows, train_counts):
         row, p = built.loc[model.entry.name], model.predictions.probabilities
         said = p.argmax(axis=1)
         precision, recall, f1, _ = sk.precision_recall_fscore_support(truth, said, average="macro", zero_division=0)
+        weighted = sk.precision_recall_fscore_support(truth, said, average="weighted", zero_division=0)
         expected = {
             "accuracy": sk.accuracy_score(truth, said),
             "loss": sk.log_loss(truth, p),
             "precision": precision,
             "recall": recall,
             "f1": f1,
+            "precision_weighted": weighted[0],
+            "recall_weighted": weighted[1],
+            "f1_weighted": weighted[2],
             "balanced_accuracy": sk.balanced_accuracy_score(truth, said),
             "auroc": sk.roc_auc_score(truth, p, multi_class="ovr"),
             "mcc": sk.matthews_corrcoef(truth, said),

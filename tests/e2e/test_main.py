@@ -91,7 +91,8 @@ def test_the_benchmark_is_written_ranked_and_shown(finished):
     parent, _ = parent_and_children(finished)
     table = pd.read_csv(artifact(finished, parent, "benchmark/table.csv"))
     assert list(table.columns[: len(COLUMNS)]) == list(COLUMNS)
-    assert {c for c in table if c.startswith("recall_") and not c.endswith("_thresholded")} == {
+    further = table.columns.drop(list(COLUMNS))
+    assert {c for c in further if c.startswith("recall_") and not c.endswith("_thresholded")} == {
         f"recall_{name}" for name in ("interphase", "prophase", "metaphase", "anaphase", "telophase")
     }
     assert table["model"].iloc[-1] == "majority class"
@@ -161,10 +162,17 @@ def test_explain_data_and_compare_of_chosen_entries(finished):
     done = finished.mlflow_run("data", experiment="tiny.yaml")
     assert done.returncode == 0, done.stdout
     assert "train:" in done.stdout
-    done = finished.mlflow_run("compare", experiment="tiny.yaml", entries="cells")
+    elsewhere = {"compare.external": "{other: {source: simulated, options: {count: 60, seed: 5, size: 24}}}"}
+    done = finished.mlflow_run("compare", experiment="tiny.yaml", entries="cells", **elsewhere)
     assert done.returncode == 0, done.stdout
+    assert "other: 60 images" in done.stdout
+    assert "24 pixels a side, training images 32" in done.stdout
     (run,) = [r for r in finished.all_runs() if r.data.tags.get("cellml.kind") == "compare"]
-    assert len(pd.read_csv(artifact(finished, run, "benchmark/table.csv"))) == len(CELLS) + 1
+    table = pd.read_csv(artifact(finished, run, "benchmark/table.csv"))
+    assert len(table) == len(CELLS) + 1
+    assert table["other_balanced_accuracy"].notna().all()
+    assert (table[["gmacs", "ms_batch_1", "ms_batch_64", "mb_batch_1", "mb_batch_64"]].iloc[:-1] > 0).all(axis=None)
+    assert len(pd.read_csv(artifact(finished, run, "benchmark/other.csv"))) == len(table)
 
 
 def test_the_same_command_again_runs_nothing_and_registers_nothing_new(finished):

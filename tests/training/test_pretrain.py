@@ -81,7 +81,7 @@ def test_few_rows_make_a_batch_all_the_same(tiny):
 
 
 def test_mistakes_are_told(tiny):
-    with pytest.raises(UserError, match=r"pretrain\.augment: expected mixup 0"):
+    with pytest.raises(UserError, match=r"pretrain\.augment: expected mixup and cutmix 0"):
         run(tiny, **{"pretrain.augment.mixup": 0.2})
     with pytest.raises(UserError, match=r"lower pretrain\.lr \(now 1e\+12\)"):
         run(tiny, **{"pretrain.lr": 1e12})
