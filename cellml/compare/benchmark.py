@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 from rich.table import Table
 
 from cellml import heatmaps
-from cellml.compare import baselines, cells, collect, cost, formats, report, table
+from cellml.compare import baselines, cells, collect, cost, formats, report, table, words
 from cellml.config import Experiment
 from cellml.data import external
 from cellml.data.external import External
@@ -90,6 +90,8 @@ def run(experiment: Experiment, dataset: Dataset, sets: Sequence[External], pare
     parent.description(formats.to_markdown(ranked, limit=8000))
     short = formats.to_markdown(ranked, limit=formats.DESCRIPTION_LIMIT)
     registry.describe_models({entry.name for entry in entries}, short)
+    for row in report.of_members(evaluated).to_dict("records"):
+        say(words.alone(row))
     if caution := intervals.caution(test.groups):
         say(f"warning: {caution}")
     tables = ", ".join(["table.csv", "table.md", "table.tex", *(f"{one.name}.csv" for one in sets)])

@@ -6,9 +6,9 @@ import pandas as pd
 
 from cellml.compare import formats
 from cellml.compare.collect import Evaluated
+from cellml.compare.scores import FIGURES
 from cellml.tracking import runs
 
-FIGURES = ("balanced_accuracy", "auroc", "f1", "mcc", "accuracy", "loss")
 SEEDS = ("train.seed", "split.seed")  # the second draws other validation rows: another fold
 _SHAPING = ("data.", "split.", "input.", "model.", "sampling.", "train.", runs.KIND)
 Settings = Mapping[str, str]

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import torch
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from cellml.compare import cost
+from cellml.compare import cost, members
 from cellml.compare.cost import Cost
 from cellml.data.cache import PixelCache
 from cellml.data.external import External
@@ -41,6 +41,7 @@ class Evaluated:
         warnings: what a reader must know of it, without its name.
         thresholds: its operating thresholds by class name, fitted on validation rows; empty where it has none.
         external: of the rows of each external test set, by its name.
+        members: of each network of an ensemble, by test set, see `members.predictions`.
     """
 
     entry: registry.Entry
@@ -49,6 +50,7 @@ class Evaluated:
     warnings: tuple[str, ...] = ()
     thresholds: Mapping[str, float] = field(default_factory=dict)
     external: Mapping[str, Predictions] = field(default_factory=dict)
+    members: Mapping[str, Sequence[Predictions]] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -138,12 +140,14 @@ def _one(
     for pixels, rows in ((dataset.pixels, manifest), *((one.pixels, one.manifest) for one in externals)):
         probabilities = _run(predictor, pixels, rows.rows, advance, seconds)
         found.append(predicted(rows, probabilities[:, order]))
-    measured = cost.measure(predictor.predict, _module(entry), images, on, seconds.get(images.shape, ()))
+    module = _module(entry)
+    measured = cost.measure(predictor.predict, module, images, on, seconds.get(images.shape, ()))
     digest, earlier = str(predictor.metadata.get("digest", "")), _earlier(predictor.metadata)
     warnings = tuple(_provenance(digest, earlier, dataset.manifest, manifest))
     thresholds = dict(predictor.metadata.get("thresholds") or {})
     others = {one.name: predictions for one, predictions in zip(externals, found[1:], strict=True)}
-    return Evaluated(entry, found[0], measured, warnings, thresholds, others)
+    alone = members.predictions(module, dataset, manifest, externals, on.type)
+    return Evaluated(entry, found[0], measured, warnings, thresholds, others, alone)
 
 
 def _order(predictor: registry.Predictor, classes: tuple[str, ...], pixels: PixelCache) -> list[int]:

@@ -31,6 +31,7 @@ def html(
     description: str,
     ui: str | None,
     cells: pd.DataFrame,
+    members: pd.DataFrame,
     externals: Sequence[External],
     device: str,
 ) -> str:
@@ -71,7 +72,10 @@ def html(
         caption=sections.of_ranks(table),
         externals=sections.of_externals(table, ranking, externals, pictures),
         experts=_experts(table),
-        cells=_summary(cells),
+        cells=_summary(
+            cells, [name for name in ("backbone", "strategy", "settings") if name in cells and any(cells[name])]
+        ),
+        members=_summary(members, ["model", "version", "set"]),
         confusions=[picture for picture in pictures if picture.kind == "confusion"],
         strips=[picture for picture in pictures if picture.kind == "heatmaps"],
         two=len(test.classes) == 2,
@@ -141,10 +145,9 @@ def _experts(table: pd.DataFrame) -> list[dict[str, str]]:
     ]
 
 
-def _summary(cells: pd.DataFrame) -> dict[str, Any]:
-    """Head and rows of the summary of versions that differ by the seed alone."""
+def _summary(cells: pd.DataFrame, texts: list[str]) -> dict[str, Any]:
+    """Head and rows of a table of means and deviations, `texts` its columns of words."""
     figures = [key for key in cells if f"{key}_sd" in cells]
-    texts = ["backbone", "strategy", "settings"] if len(cells) and cells["settings"].any() else ["backbone", "strategy"]
     rows = [
         [*(row[key] for key in texts), row["n"], *(_spread(row[key], row[f"{key}_sd"]) for key in figures)]
         for row in cells.to_dict("records")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.figure import Figure
 
-from cellml.compare import figures, formats, latex, page, pareto, rank_figure, sections
+from cellml.compare import figures, formats, latex, members, page, pareto, rank_figure, sections
 from cellml.compare.collect import Evaluated
 from cellml.compare.picture import Picture, png
 from cellml.compare.table import ordered
@@ -52,8 +52,8 @@ class Benchmark:
 def write(folder: str | Path, benchmark: Benchmark) -> list[Path]:
     """Write `table.csv`, `table.md`, `table.tex`, `report.html`, `figures/*.png`, and what there is of further tables.
 
-    `cells.csv` sums up versions that differ by the seed alone; `experts.csv` says how well experts agree; each external
-    set has a table by its name.
+    `cells.csv` sums up versions that differ by the seed alone, `members.csv` the networks of ensembles; `experts.csv`
+    says how well experts agree; each external set has a table by its name.
 
     Args:
         folder: made where missing; its `figures` are replaced.
@@ -75,7 +75,8 @@ def write(folder: str | Path, benchmark: Benchmark) -> list[Path]:
     paths[1].write_text(formats.to_markdown(benchmark.table), encoding="utf-8")
     paths[2].write_text(latex.render(benchmark.table), encoding="utf-8")
     paths[3].write_text(html(benchmark, shown), encoding="utf-8")
-    beside = {"cells": benchmark.cells, "experts": pd.DataFrame(benchmark.table.attrs["experts"])}
+    alone = of_members(benchmark.evaluated)
+    beside = {"cells": benchmark.cells, "members": alone, "experts": pd.DataFrame(benchmark.table.attrs["experts"])}
     beside |= {one.name: sections.csv(benchmark.table, one.name) for one in benchmark.externals}
     for name, further in beside.items():
         if len(further):
@@ -85,6 +86,11 @@ def write(folder: str | Path, benchmark: Benchmark) -> list[Path]:
         paths.append(folder / "figures" / f"{picture.stem}.png")
         paths[-1].write_bytes(picture.png)
     return paths
+
+
+def of_members(evaluated: Sequence[Evaluated]) -> pd.DataFrame:
+    """`members.table` of all ensembles of a benchmark."""
+    return members.table({(one.entry.name, str(one.entry.version)): one.members for one in evaluated if one.members})
 
 
 def html(benchmark: Benchmark, shown: Sequence[Picture] | None = None) -> str:
@@ -101,6 +107,7 @@ def html(benchmark: Benchmark, shown: Sequence[Picture] | None = None) -> str:
         description=benchmark.description,
         ui=benchmark.ui,
         cells=benchmark.cells,
+        members=of_members(benchmark.evaluated),
         externals=benchmark.externals,
         device=benchmark.device,
     )

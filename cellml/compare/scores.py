@@ -23,6 +23,7 @@ METRICS = {  # column -> metric
     "auroc": "auroc",
     "mcc": "mcc",
 }
+FIGURES = ("balanced_accuracy", "auroc", "f1", "mcc", "accuracy", "loss")  # those that are summed up over seeds
 SOFT = ("rmse", "composition_rmse")  # shown where labels are soft
 
 

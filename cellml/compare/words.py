@@ -1,6 +1,6 @@
 """The words of the benchmark's HTML page: its lead, facts, warnings and notes."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -141,3 +141,12 @@ def notes(settings: Compare, test: Manifest, device: str = "") -> list[str]:
 def spoken(metric: str) -> str:
     """A metric's name in running text."""
     return HEADS.get(metric, metric.replace("_", " "))
+
+
+def alone(row: Mapping[Hashable, Any]) -> str:
+    """A row of `members.table` as a line for the terminal."""
+    where = f" on {row['set']}" if row["set"] else ""
+    figures = ", ".join(
+        f"{spoken(key)} {row[key]:.3f} +- {row[f'{key}_sd']:.3f}" for key in ("balanced_accuracy", "auroc")
+    )
+    return f"{row['model']} v{row['version']}: its {row['n']} networks alone{where}: {figures}"
