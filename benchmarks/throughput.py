@@ -29,7 +29,7 @@ from cellml.sampling.base import TrainingRows
 from cellml.sampling.strategies import resample
 from cellml.tracking import runs
 from cellml.training import arrays, device, finetune, loop
-from cellml.training.job import Job, describe
+from cellml.training.job import Job, initial
 from cellml.training.module import Module
 from cellml.training.progress import Bar
 
@@ -92,9 +92,9 @@ def throughput(experiment: config.Experiment, dataset: prepare.Dataset, turns: i
         progress=False,
     )
     with device.threads(settings.threads):
-        pixels = finetune.with_margin(job)
-        model = finetune.build(job, describe(job, pixels))
-        held = arrays.load(pixels, train, on)
+        pixels = finetune.with_margin(dataset, train, experiment.input, settings.augment)
+        model = initial(experiment, train, finetune.central(pixels, experiment.input.size), None)
+        held = arrays.load(pixels, arrays.labels(train), on)
         bare = _bare_loop(job, copy.deepcopy(model), held)
         source = arrays.Batches(sample, settings.batch_size, torch.Generator().manual_seed(0), on)
         turn = _Turns(source, bare, turns + 1, steps, on)

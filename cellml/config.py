@@ -106,10 +106,9 @@ class Model(Section):
 
     backbone: str = "resnet10t"  # any timm name, or torchvision/<name>
     weights: str = "none"  # none, pretrained, a local file, or models:/NAME@ALIAS
-    mode: Literal["finetune", "last_stage", "lora", "head", "frozen"] = (
-        "finetune"  # what is trained: all weights, those
-    )
-    # from the last stage on, low-rank updates and the last layer, a head with a hidden layer, a linear one by itself
+    # finetune: every weight; last_stage: the last stage and the head; lora: low-rank updates and the last layer;
+    # head: a head with a hidden layer by itself; frozen: a linear one, on embeddings that are computed once
+    mode: Literal["finetune", "last_stage", "lora", "head", "frozen"] = "finetune"
     hidden: int = Field(256, ge=1)  # units of the hidden layer of mode head
     lora: Lora = Lora()  # of mode lora
     dropout: float = Field(0.0, ge=0, lt=1)

@@ -239,11 +239,20 @@ def _cross_validate(
 def starting_point(experiment: Experiment) -> models.Classifier | None:
     """The registered model that `model.weights` names, or None where it names none.
 
+    The last layer of pretrained weights, a probe, becomes zero: a training starts from even probabilities, not from
+    what was fitted to a network that it is about to change.
+
     Raises:
         UserError: no such model, or one without `weights/`.
     """
     weights = experiment.model.weights
-    return classifiers.load(registry.weights_folder(weights)) if weights.startswith("models:/") else None
+    if not weights.startswith("models:/"):
+        return None
+    model = classifiers.load(registry.weights_folder(weights))
+    if registry.PRETRAINED in registry.resolve(weights).tags:
+        for _, layer in networks.last_layers(model.net):
+            layer.load_state_dict({name: 0 * tensor for name, tensor in layer.state_dict().items()})
+    return model
 
 
 def reference(experiment: Experiment) -> Classifier | None:

@@ -10,7 +10,6 @@ from mlflow import MlflowClient
 
 from cellml import commands, config
 from cellml import trial as trials
-from cellml.compare import collect
 from cellml.data.manifest import Manifest
 from cellml.data.prepare import prepare
 from cellml.errors import UserError
@@ -67,6 +66,7 @@ def test_it_stands_in_the_registry_as_weights_and_not_as_a_rival(experiment, pre
     assert (entry.name, entry.backbone, entry.strategy) == ("cells.test_resnet.pretrained", "test_resnet", "vicreg")
     assert entry.tags[registry.PRETRAINED] == "vicreg"
     train = prepare(experiment).manifest.split("train")
+    assert entry.metadata["earlier"] == []
     assert entry.metadata["digest"] == entry.tags["cellml.dataset_digest"] == train.digest
     for which in ("champions", "cells", "all"):
         with pytest.raises(UserError, match="found none"):
@@ -101,14 +101,9 @@ def test_trainings_of_other_classes_start_from_it_and_say_so(experiment, pretrai
     assert third.earlier == (train.digest, pretrained.model.spec.digest)
 
 
-def test_compare_tells_of_weights_that_saw_other_rows(experiment, pretrained):
-    other = experiment.replace({"name": "others", "model.weights": NAME, "split.seed": 5})
-    commands.train(other)
-    commands.train(experiment.replace({"name": "same", "model.weights": NAME}))
-    for name, where, told in (("others", other, True), ("same", experiment, False)):
-        dataset = prepare(where)
-        (one,) = collect.evaluate(
-            [registry.resolve(f"models:/{name}.test_resnet/1")], dataset, dataset.manifest.split("test")
-        )
-        assert any(pretrained.model.spec.digest[:8] in warning for warning in one.warnings) is told
-        assert not told or "starting weights were trained on other rows" in one.warnings[0]
+def test_a_training_starts_from_even_probabilities(experiment, pretrained):
+    start = trials.starting_point(experiment.replace({"model.weights": NAME})).eval()
+    images = torch.randint(0, 255, (2, 40, 40, 3), dtype=torch.uint8)
+    with torch.no_grad():
+        assert torch.equal(start(images), torch.full((2, 5), 0.2))
+        assert not torch.equal(pretrained.model(images), start(images))

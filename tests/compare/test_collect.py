@@ -198,6 +198,19 @@ def test_unknown_training_rows_are_recorded(rows, dataset, serve):
     assert "01234567" in warning
 
 
+@pytest.mark.parametrize("member", [False, True])
+def test_rows_that_starting_weights_saw_are_told_where_they_are_unknown(rows, dataset, serve, member):
+    one, own = entry("net"), dataset.manifest.split("train").digest
+    model = Model(one.uri, digest=own)
+    started = {"earlier": [own, "0123456789abcdef"]}
+    model.metadata |= {"members": [{"digest": own}, started]} if member else started
+    serve(model)
+    (warning,) = collect.evaluate([one], dataset, rows)[0].warnings
+    assert "its starting weights were trained on other rows" in warning
+    assert "01234567" in warning
+    assert own[:8] not in warning
+
+
 def test_test_images_among_the_training_rows_are_counted(rows, dataset, serve):
     one = entry("net")
     pixels = [*rows.table["pixels"][:4], *dataset.manifest.table["pixels"][4:]]
