@@ -242,7 +242,7 @@ class Pretrain(Section):
     weight_decay: float = Field(0.01, ge=0)
     width: int = Field(512, ge=8)  # of the projector behind the backbone, three layers
     probe: int = Field(10, ge=1)  # epochs from one linear probe on the validation rows to the next
-    augment: Augment = Augment(scale=0.3, shift=0.1, brightness=0.2, contrast=0.3, color=0.15, noise=0.02, erase=0.3)
+    augment: Augment = Augment(scale=0.2, shift=0.1, noise=0.02, erase=0.2)  # of a view: to spare what tells classes
 
     @field_validator("augment")
     @classmethod
