@@ -39,7 +39,7 @@ def test_every_experiment_file_is_valid_and_survives_yaml(file, tmp_path):
         ({"name": "x", "model": {"attention": "se@1+se@1"}}, "once at a place"),
         ({"name": "x", "sweep": {"space": {"model.attention": ["none", "se@0"]}}}, "model.attention cannot be 'se@0'"),
         ({"name": "x", "compare": {"external": {"a b": {}}}}, "letters, digits, - and _ .* got 'a b'"),
-        ({"name": "x", "compare": {"external": {"Table": {}}}}, "other than table, cells, experts, got 'Table'"),
+        ({"name": "x", "compare": {"external": {"Table": {}}}}, "other than table, cells, members, experts, got 'Table'"),
         ({"name": "x", "compare": {"external": {"a": {}, "A": {}}}}, "differ in more than case"),
         ({"name": "x", "compare": {"external": {"a": {"clases": []}}}}, "clases"),
         ({}, "'name', found none"),
