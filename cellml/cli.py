@@ -252,6 +252,8 @@ def _folders(data: str) -> tuple[str, list[str]]:
         raise UserError(
             f"Expected folders separated by commas in data, got {data!r}; the first is the experiment's own"
         )
+    if own in others:
+        raise UserError(f"Expected other folders behind the experiment's own in data, got {own!r} twice; leave one out")
     return own, others
 
 

@@ -1,6 +1,6 @@
 """Registered models as one: weighted on the validation rows, exported, registered beside the models it is made of."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -23,7 +23,6 @@ from cellml.training.predict import predict
 
 Say = Callable[[str], None]
 Member = Classifier | Ensemble
-MONITOR, SCORE, DATA = "cellml.monitor", "cellml.validation_score", "cellml.dataset_digest"
 
 
 def entries(experiment: Experiment, uris: str) -> list[registry.Entry]:
@@ -149,21 +148,14 @@ def register(
         registry.EXPERIMENT: experiment.name,
         registry.BACKBONE: models.BACKBONE,
         registry.STRATEGY: rule,
-        MONITOR: monitor,
-        SCORE: f"{metrics.value(monitor, validation):.6f}",
-        DATA: dataset.manifest.digest,
+        registry.MONITOR: monitor,
+        registry.SCORE: f"{metrics.value(monitor, validation):.6f}",
+        registry.DATA: dataset.manifest.digest,
         "cellml.run_id": tracked.id,
     }
     version = registry.register(uri, name, tags)
-    registry.set_alias(name, registry.CHAMPION, _champion(name, tags))
+    registry.set_alias(name, registry.CHAMPION, registry.best(name, tags))
     return f"models:/{name}/{version}"
-
-
-def _champion(name: str, tags: Mapping[str, str]) -> str:
-    """The best version of those with the new one's metric and data; of equals the newest."""
-    rivals = registry.versions(name, {key: tags[key] for key in (MONITOR, DATA)})
-    sign = 1 if metrics.higher_is_better(tags[MONITOR]) else -1
-    return max(rivals, key=lambda entry: (sign * float(entry.tags[SCORE]), int(entry.version))).version
 
 
 def _digests(manifest: Manifest) -> tuple[str, str, str]:

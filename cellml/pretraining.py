@@ -31,7 +31,8 @@ def run(experiment: Experiment, dataset: Dataset, tracked: Run, say: Say) -> str
         say: prints a line.
 
     Returns:
-        `models:/<experiment>.<backbone>.pretrained@champion`, which is the newest version.
+        `models:/<experiment>.<backbone>.pretrained/VERSION`; the alias `champion` goes to the version with the best
+        last probe on the same data.
 
     Raises:
         UserError: see `cellml.training.pretrain.pretrain`, or a network that cannot be exported.
@@ -64,10 +65,13 @@ def run(experiment: Experiment, dataset: Dataset, tracked: Run, say: Say) -> str
         registry.BACKBONE: experiment.model.backbone,
         registry.STRATEGY: pretrain.METHOD,
         registry.PRETRAINED: pretrain.METHOD,
-        "cellml.monitor": experiment.train.monitor,
-        "cellml.validation_score": f"{score:.6f}",
-        "cellml.dataset_digest": spec.digest,
+        registry.MONITOR: experiment.train.monitor,
+        registry.SCORE: f"{score:.6f}",
+        registry.DATA: spec.digest,
         "cellml.run_id": tracked.id,
     }
-    registry.register(uri, name, tags, alias=registry.CHAMPION)
-    return f"models:/{name}@{registry.CHAMPION}"
+    version = registry.register(uri, name, tags)
+    registry.set_alias(name, registry.CHAMPION, best := registry.best(name, tags))
+    if best != version:
+        say(f"version {version} is registered; version {best} has the better probe and stays {registry.CHAMPION}")
+    return f"models:/{name}/{version}"

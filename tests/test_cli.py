@@ -146,7 +146,8 @@ def test_folders_after_the_first_are_external_test_sets(monkeypatch, tmp_path, c
 
 
 @pytest.mark.parametrize(
-    ("data", "said"), [("a,,b", "'a,,b'"), ("a,/x/c,/y/c", "'c' twice"), ("a,/x/b c", "letters, digits")]
+    ("data", "said"),
+    [("a,,b", "'a,,b'"), ("a,/x/c,/y/c", "'c' twice"), ("a,/x/b c", "letters, digits"), ("a,b,a", "got 'a' twice")],
 )
 def test_wrong_folders_are_one_line(run, tmp_path, data, said):
     (tmp_path / "x.yaml").write_text("name: x\n")

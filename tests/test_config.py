@@ -39,7 +39,10 @@ def test_every_experiment_file_is_valid_and_survives_yaml(file, tmp_path):
         ({"name": "x", "model": {"attention": "se@1+se@1"}}, "once at a place"),
         ({"name": "x", "sweep": {"space": {"model.attention": ["none", "se@0"]}}}, "model.attention cannot be 'se@0'"),
         ({"name": "x", "compare": {"external": {"a b": {}}}}, "letters, digits, - and _ .* got 'a b'"),
-        ({"name": "x", "compare": {"external": {"Table": {}}}}, "other than table, cells, members, experts, got 'Table'"),
+        (
+            {"name": "x", "compare": {"external": {"Table": {}}}},
+            "other than table, cells, members, experts, got 'Table'",
+        ),
         ({"name": "x", "compare": {"external": {"a": {}, "A": {}}}}, "differ in more than case"),
         ({"name": "x", "compare": {"external": {"a": {"clases": []}}}}, "clases"),
         ({}, "'name', found none"),
@@ -155,6 +158,10 @@ def test_a_misspelt_key_of_a_step_is_told_with_the_known_ones():
         ({"smoke": {"train.epoch": 1}}, "budgets.smoke: 'train.epoch' is no key of an experiment: did you mean"),
         ({"smoke": {"budgets": {}}}, "'budgets' is no key"),
         ({"smoke": 3}, "budgets.smoke"),
+        (
+            {"smoke": {"train": {"epochs": 1}}},
+            "budgets.smoke: expected dotted paths such as train.KEY, got the section",
+        ),
     ],
 )
 def test_wrong_budgets_are_refused_when_the_file_is_read(budgets, said):
@@ -165,7 +172,7 @@ def test_wrong_budgets_are_refused_when_the_file_is_read(budgets, said):
 def test_a_budget_that_is_not_there_or_does_not_fit_is_one_line():
     with pytest.raises(UserError, match="names under budgets, got 'smoke' and none there"):
         config.parse({"name": "x"}).within("smoke")
-    with pytest.raises(UserError, match=r"train\.epochs"):
+    with pytest.raises(UserError, match=r"budgets\.b: train\.epochs"):
         config.parse({"name": "x", "budgets": {"b": {"train.epochs": 0}}}).within("b")
     plain, more = ({"name": "x", **extra} for extra in ({}, {"budgets": {"b": {"train.epochs": 2}}}))
     assert config.parse(plain).fingerprint() == config.parse(more).fingerprint()

@@ -107,3 +107,14 @@ def test_a_training_starts_from_even_probabilities(experiment, pretrained):
     with torch.no_grad():
         assert torch.equal(start(images), torch.full((2, 5), 0.2))
         assert not torch.equal(pretrained.model(images), start(images))
+
+
+def test_the_champion_is_the_version_with_the_best_probe(experiment, pretrained, monkeypatch, capsys):
+    before = float(registry.resolve(NAME).tags["cellml.validation_score"])
+    for probed, better in ((before - 0.1, False), (before + 0.1, True)):
+        monkeypatch.setattr("cellml.pretraining.metrics.value", lambda name, _, probed=probed: probed)
+        commands.pretrain(experiment)
+        newest = registry.versions("cells.test_resnet.pretrained")[-1]
+        assert float(newest.tags["cellml.validation_score"]) == pytest.approx(probed, abs=1e-6)
+        assert (registry.resolve(NAME).version == newest.version) == better
+        assert ("has the better probe and stays champion" in capsys.readouterr().out) != better

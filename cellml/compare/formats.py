@@ -54,7 +54,11 @@ def told(row: Any) -> bool:
 
 def corrected(row: Any) -> str:
     """Corrected p of a row, with a mark where it cannot be told from the best: "0.312 ~"."""
-    return significance(row["p_holm"]) + ("" if told(row) else " ~")
+    p = row["p_holm"]
+    shown = (
+        f"{p:.4f}" if not missing(p) and abs(p - TOLD) < 0.0005 else significance(p)
+    )  # the mark is not to contradict the figure
+    return shown + ("" if told(row) else " ~")
 
 
 def label(row: Any) -> str:

@@ -56,6 +56,10 @@ class Experiment(Section):
         known = sorted(set(self.flat()) - {"budgets"})
         for name, values in self.budgets.items():
             for path in values:
+                if isinstance(getattr(self, path, None), Section):
+                    raise ValueError(
+                        f"budgets.{name}: expected dotted paths such as {path}.KEY, got the section {path}"
+                    )
                 if path not in known:
                     raise ValueError(f"budgets.{name}: {path!r} is no key of an experiment: {near(path, known)}")
         return self
@@ -114,7 +118,10 @@ class Experiment(Section):
             raise UserError(f"Expected a budget that the experiment names under budgets, got {budget!r} and none there")
         if budget not in self.budgets:
             raise UserError(f"Unknown budget {budget!r}: {near(budget, self.budgets)}")
-        return self.replace({**self.budgets[budget], "budgets": {}})
+        try:
+            return self.replace({**self.budgets[budget], "budgets": {}})
+        except UserError as error:
+            raise UserError(f"budgets.{budget}: {error}") from None
 
     def yaml(self) -> str:
         """The whole experiment, defaults included, as YAML."""

@@ -11,7 +11,7 @@ from cellml.config.base import Section
 class Lora(Section):
     """Low-rank updates of the backbone's layers, W + (alpha / rank) B A."""
 
-    rank: int = Field(8, ge=1)
+    rank: int = Field(8, ge=1, le=256)
     alpha: float = Field(16.0, gt=0)
     targets: list[str] = []  # layers by name or its end, with *: qkv, blocks.*.mlp.fc1; empty: qkv, proj, fc1, fc2, ...
 

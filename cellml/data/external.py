@@ -91,7 +91,7 @@ def prepare(name: str, data: Data, own: Dataset, cache_dir: Path | None = None, 
         UserError: see `read`; also classes that are not the experiment's, or another kind of images; it names the set.
     """
     try:
-        whole = read(data, cache_dir, progress)
+        whole = read(data.model_copy(update={"partial": True}), cache_dir, progress)
         classes = _classes(data, whole.manifest.classes, own.manifest.classes)
         _check_kind(whole.pixels, own.pixels)
         rows = _test_rows(whole.manifest, classes)

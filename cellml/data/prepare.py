@@ -84,7 +84,9 @@ def read(data: Data, cache_dir: Path | None = None, progress: bool = False) -> D
         raise UserError(f"{bad.message} ({total} bad images in all); mend it, or set data.on_bad_image: skip")
     kept = None if data.channels is None else tuple(data.channels)
     report = Report(problems=[*rows.problems, *decoded.problems])
-    return Dataset(Manifest(_decoded_rows(rows, decoded), rows.classes), decoded.pixels, report, rows.root, kept)
+    return Dataset(
+        Manifest(_decoded_rows(rows, decoded, data.partial), rows.classes), decoded.pixels, report, rows.root, kept
+    )
 
 
 def assign(table: pd.DataFrame, split: Split) -> tuple[npt.NDArray[np.object_], list[Problem]]:
@@ -135,12 +137,13 @@ def _read(data: Data, cache_dir: Path, progress: bool) -> Rows:
     return replace(source(data, root, cache_dir, **options), root=root)
 
 
-def _decoded_rows(rows: Rows, decoded: Decoded) -> pd.DataFrame:
+def _decoded_rows(rows: Rows, decoded: Decoded, partial: bool) -> pd.DataFrame:
     table = rows.table.copy()
     table["row"], table["pixels"] = decoded.rows, decoded.hashes
     table = table[decoded.rows >= 0].reset_index(drop=True)
     left = set(table["label"])
-    if gone := [name for name in rows.classes if name not in left]:
+    gone = [name for name in rows.classes if name not in left]
+    if gone and not partial:
         raise UserError(
             f"Expected readable images of class {gone[0]!r}, found none: {decoded.problems[0].message}; mend them"
         )

@@ -102,8 +102,9 @@ def _matching(name: str, known: list[str], patterns: Sequence[str]) -> list[str]
     matched = {pattern: [key for key in known if _matches(key, pattern)] for pattern in patterns}
     for pattern, found in matched.items():
         if not found:
-            ends = list(dict.fromkeys(key.rpartition(".")[2] for key in known))
-            shown = ", ".join(known[-3:] + [end for end in ends if end not in known][:_SHOWN])
+            ends = dict.fromkeys(key.rpartition(".")[2] for key in known)
+            named = [end for end in ends if not end.isdigit() and end not in known]
+            shown = ", ".join([*known[:2], *known[-2:], *named[:_SHOWN]])
             raise UserError(
                 f"Expected patterns of layers in model.lora.targets, {pattern!r} matches none of {name!r}: it has "
                 f"{shown} and others; correct the pattern, or leave targets out"

@@ -107,8 +107,7 @@ def _line(study: optuna.Study, planned: list[space.Planned], seconds: float) -> 
     last = max(done, key=lambda t: t.datetime_complete or t.datetime_start or t.number)
     value = f"{last.value:.4f}" if last.state == TrialState.COMPLETE else last.state.name.lower()
     reason = f" ({last.user_attrs['reason']})" if last.state == TrialState.FAIL and "reason" in last.user_attrs else ""
-    cell = f"{last.params.get(space.BACKBONE)} x {last.params.get(space.STRATEGY)}"
-    return f"trial {len(done)}/{len(planned)}  {cell}: {value}{reason}  [{seconds:.0f} s]"
+    return f"trial {len(done)}/{len(planned)}  {space.spoken(last.params)}: {value}{reason}  [{seconds:.0f} s]"
 
 
 def _check(swept: Swept, timed_out: bool, say: Say) -> None:

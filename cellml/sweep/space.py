@@ -3,7 +3,7 @@
 import itertools
 import math
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeGuard
 
@@ -77,6 +77,13 @@ def suggest(trial: optuna.Trial | optuna.trial.FixedTrial, experiment: Experimen
         values.setdefault("sampling.options", sampling.taken(values[STRATEGY], own.options, own.recipes))
     repeat = trial.user_attrs.get("repeat", 0)
     return experiment.replace({**values, "train.seed": experiment.train.seed + repeat})
+
+
+def spoken(params: Mapping[str, Any]) -> str:
+    """What was chosen from lists for a trial, of its Optuna parameters: "resnet10t x balanced, attention se@2"."""
+    named = {_path(name).rpartition(".")[2]: v for name, v in params.items() if name not in (BACKBONE, STRATEGY)}
+    chosen = [f"{name} {value}" for name, value in named.items() if isinstance(value, str)]
+    return ", ".join([f"{params.get(BACKBONE)} x {params.get(STRATEGY)}", *chosen])
 
 
 def _rounds(experiment: Experiment) -> Iterator[Planned]:

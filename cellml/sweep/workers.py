@@ -57,10 +57,9 @@ def run(
                 if trial.number not in reported:
                     reported.add(trial.number)
                     deaths = 0
-                    cell = f"{trial.params.get(space.BACKBONE)} x {trial.params.get(space.STRATEGY)}"
                     value = trial.user_attrs.get("reason", trial.state.name.lower())
                     value = f"{trial.value:.4f}" if trial.value is not None else value
-                    say(f"trial {len(reported)}/{len(planned)}  {cell}: {value}")
+                    say(f"trial {len(reported)}/{len(planned)}  {space.spoken(trial.params)}: {value}")
             for place, process in enumerate(pool):
                 if process.exitcode not in (None, 0):
                     deaths += 1

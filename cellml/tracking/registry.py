@@ -13,6 +13,7 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
 from cellml.errors import UserError
+from cellml.evaluation import metrics
 from cellml.tracking import export
 from cellml.tracking.catalog import (
     BACKBONE,
@@ -28,12 +29,13 @@ from cellml.tracking.catalog import (
 from cellml.tracking.run import Run, as_text
 
 __all__ = [
-    "BACKBONE", "CHAMPION", "EXPERIMENT", "PRETRAINED", "STRATEGY", "Entry", "Predictor", "describe_models", "entries",
-    "predictor", "register", "resolve", "set_alias", "versions", "weights_folder",
+    "BACKBONE", "CHAMPION", "DATA", "EXPERIMENT", "MONITOR", "PRETRAINED", "SCORE", "STRATEGY", "Entry", "Predictor",
+    "best", "describe_models", "entries", "predictor", "register", "resolve", "set_alias", "versions", "weights_folder",
 ]  # fmt: skip
 
 DESCRIPTION = 5000  # characters that a database keeps of a description or of a tag
 NAME = 256
+MONITOR, SCORE, DATA = "cellml.monitor", "cellml.validation_score", "cellml.dataset_digest"  # tags
 
 
 class Predictor:
@@ -139,6 +141,18 @@ def register(
 def set_alias(name: str, alias: str, version: str) -> None:
     """Point an alias of a registered model to one of its versions."""
     MlflowClient().set_registered_model_alias(name, alias, version)
+
+
+def best(name: str, tags: Mapping[str, str]) -> str:
+    """The version with the best validation score of those with the given metric and data; of equals the newest.
+
+    Args:
+        name: of the registered model.
+        tags: of one of its versions, `MONITOR` and `DATA` among them.
+    """
+    rivals = versions(name, {key: tags[key] for key in (MONITOR, DATA)})
+    sign = 1 if metrics.higher_is_better(tags[MONITOR]) else -1
+    return max(rivals, key=lambda entry: (sign * float(entry.tags[SCORE]), int(entry.version))).version
 
 
 def describe_models(names: Iterable[str], markdown: str) -> None:

@@ -19,7 +19,7 @@ def labels(train: Manifest) -> list[Tensor]:
     """Further labels of the N training rows: for each column (N, V) float32, ones and zeros, all zero for no label.
 
     Raises:
-        UserError: no such columns, or one with fewer than two values.
+        UserError: no such columns, one with fewer than two values or a value of its own for most images, or the class.
     """
     if not train.auxiliary:
         raise UserError("Expected columns with further labels in data.auxiliary for train.auxiliary, found none")
@@ -29,6 +29,16 @@ def labels(train: Manifest) -> list[Tensor]:
         if len(values) < 2:
             raise UserError(
                 f"Expected two values or more in the column {name!r} of data.auxiliary, got {values}; leave it out"
+            )
+        if len(values) > len(texts) / 4:
+            raise UserError(
+                f"Expected labels that images share in the column {name!r} of data.auxiliary, got {len(values)} values "
+                f"in {len(texts)} rows; leave it out"
+            )
+        if len(set(zip(texts, train.targets, strict=True))) == len(values) == len(set(train.targets)):
+            raise UserError(
+                f"Expected labels other than the class in data.auxiliary, got {name!r}, which says the same; leave it "
+                "out"
             )
         found.append(torch.from_numpy((texts[:, None] == np.array(values, dtype=object)).astype(np.float32)))
     return found

@@ -132,16 +132,16 @@ def _strips(job: Job) -> list[synthesis.Strip]:
 
 
 def _untrained(experiment: Experiment, pretrained: Classifier | None) -> list[str]:
-    mode, weights = experiment.model.mode, experiment.model.weights
-    if mode == "finetune" or pretrained is not None:
+    mode, weights, notes = experiment.model.mode, experiment.model.weights, list[str]()
+    if mode == "finetune":
         return []
-    if weights == "none" and mode in FROZEN_TRUNK:
-        return [f"model.mode {mode} with model.weights none: the head learns from the features of an untrained network"]
-    if weights == "none":
-        return [f"model.mode {mode} with model.weights none: most of the network stays untrained"]
+    if weights == "none" and pretrained is None:
+        rest = "the head learns from the features of an untrained network"
+        rest = rest if mode in FROZEN_TRUNK else "most of the network stays untrained"
+        notes.append(f"model.mode {mode} with model.weights none: {rest}")
     if experiment.model.attention != "none" and mode in FROZEN_TRUNK:
-        return [f"model.mode {mode} with model.attention: blocks that model.weights does not hold stay untrained"]
-    return []
+        notes.append(f"model.mode {mode} with model.attention: blocks that model.weights does not hold stay untrained")
+    return notes
 
 
 def _calibrated(outcome: Outcome, validation: Predictions, balanced: bool) -> Outcome:
@@ -218,9 +218,11 @@ def _check(experiment: Experiment, train: Manifest, validation: Manifest | None)
 
 
 def _check_changes(experiment: Experiment, dataset: Dataset) -> None:
-    if experiment.train.augment.stain and dataset.pixels.channels != 3:
+    pixels = dataset.pixels
+    if experiment.train.augment.stain and (pixels.channels, pixels.dtype) != (3, "uint8"):
         raise UserError(
-            f"Expected colour images for train.augment.stain, got {dataset.pixels.channels} channels; set it to 0"
+            f"Expected stained tissue in 8-bit colour for train.augment.stain, got {pixels.channels} channels of "
+            f"{pixels.dtype}; set it to 0"
         )
     if experiment.train.auxiliary and experiment.model.mode == "frozen":
         raise UserError(

@@ -121,6 +121,14 @@ def test_short_tables_show_the_first_methods_main_scores_and_the_terminal_none(m
     assert "gradcam" not in console.export_text()
 
 
+@pytest.mark.parametrize(
+    ("p", "shown"), [(0.0498, "0.0498"), (0.0502, "0.0502 ~"), (0.05, "0.0500 ~"), (0.2, "0.200 ~"), (0.01, "0.010")]
+)
+def test_a_corrected_p_beside_its_limit_shows_on_which_side_it_lies(p, shown):
+    assert formats.corrected({"p_holm": p}) == shown
+    assert formats.corrected({"p_holm": float("nan")}) == ""
+
+
 def test_entries_that_cannot_be_told_from_the_best_are_marked_everywhere(test_rows, train_counts):
     models = [evaluated(test_rows, f"net{i}", skill, seed=i) for i, skill in enumerate((3, 2.9, 0))]
     built = table.build(models, test_rows, train_counts, SETTINGS)

@@ -89,6 +89,15 @@ def test_a_mapping_may_leave_classes_out_on_both_sides(tmp_path, own):
         external.prepare("there", Data(path=str(tmp_path / "there")), three, tmp_path / "cache")
 
 
+def test_a_set_of_one_class_is_scored_when_the_classes_are_listed(own, tmp_path):
+    for number in range(3):
+        write(tmp_path / "there", "b", number, 700 + number)
+    data = Data(path=str(tmp_path / "there"), classes=["a", "b"])
+    found = external.prepare("there", data, own, tmp_path / "cache")
+    assert found.manifest.counts == {"a": 0, "b": 3}
+    assert any("no image of class a" in line for line in found.lines())
+
+
 @pytest.mark.parametrize(
     ("labels", "data", "said"),
     [
@@ -96,7 +105,8 @@ def test_a_mapping_may_leave_classes_out_on_both_sides(tmp_path, own):
         ("ab", {"classes": {"a": "a", "c": "b"}}, "Expected a label listed in data.classes, found 'b'"),
         ("ab", {"channels": [0]}, "3-channel uint8 images as in training, got 1-channel uint8"),
         ("ab", {"source": "tabel"}, "Expected a source, got 'tabel'"),
-        ("a", {}, "at least two classes"),
+        ("a", {}, r"Expected the classes \['a', 'b'\], got \['a'\]; list in classes those that are meant"),
+        ("a", {"classes": ["x"], "unlisted": "drop"}, r"Expected rows of the classes \['x'\] in .*, found none"),
     ],
 )
 def test_what_does_not_fit_is_one_line_that_names_the_set(own, tmp_path, labels, data, said):

@@ -134,3 +134,15 @@ def test_rank_takes_every_choice_once_before_one_twice():
     assert Counter(sizes) == {16: 16, 32: 16}
     for i in range(0, len(plan), 4):  # every cell of a round the same
         assert len({tuple(list(p.params.items())[2:]) for p in plan[i : i + 4]}) == 1
+
+
+def test_a_trial_is_told_by_what_was_chosen_for_it():
+    params = {
+        "model.backbone": "a",
+        "sampling.strategy": "none",
+        "train.lr": 0.1,
+        "a|model.mode": "lora",
+        "x.y": "se@2",
+    }
+    assert space.spoken(params) == "a x none, mode lora, y se@2"
+    assert space.spoken({"model.backbone": "a", "sampling.strategy": "none"}) == "a x none"

@@ -114,6 +114,11 @@ def test_strategies_that_embed_or_make_images_go_with_every_mode(tiny, start, mo
 def test_a_network_without_weights_is_noted(tiny):
     assert "untrained network" in run(tiny, **{"model.mode": "head", "train.epochs": 1}).notes[0]
     assert "stays untrained" in run(tiny, **{"model.mode": "lora", "train.epochs": 1}).notes[0]
+    blocks = run(tiny, **{"model.mode": "head", "model.attention": "se@1", "train.epochs": 1}).notes
+    assert [
+        "untrained network" in blocks[0],
+        "blocks that model.weights does not hold stay untrained" in blocks[1],
+    ] == [True] * 2
 
 
 @pytest.mark.parametrize(

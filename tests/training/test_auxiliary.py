@@ -48,6 +48,15 @@ def test_labels_are_ones_and_zeros_of_each_column_s_values(tiny):
         auxiliary.labels(with_labels(tiny, ["pro", ""]))
     with pytest.raises(UserError, match=r"Expected columns with further labels in data.auxiliary"):
         auxiliary.labels(tiny.manifest)
+    with pytest.raises(
+        UserError, match=r"labels that images share in the column 'phase' .* got 120 values in 120 rows"
+    ):
+        auxiliary.labels(with_labels(tiny, list(tiny.manifest.ids)))
+    named = tiny.manifest.with_column(
+        "auxiliary:again", ["is " + tiny.manifest.classes[k] for k in tiny.manifest.targets]
+    )
+    with pytest.raises(UserError, match=r"Expected labels other than the class in data.auxiliary, got 'again'"):
+        auxiliary.labels(named)
 
 
 def test_a_network_learns_a_further_label_that_its_class_does_not_tell(tiny):
@@ -81,5 +90,8 @@ def test_what_does_not_fit_is_refused_before_training(tiny, deep, tmp_path):
         with pytest.raises(UserError, match=expected):
             fit(experiment(**changes), tiny, train=train, validation=None, progress=False)
     grey = prepare(experiment(**{"data.path": str(deep.root), "data.channels": [0]}), tmp_path)
-    with pytest.raises(UserError, match=r"Expected colour images for train.augment.stain, got 1 channels; set it to 0"):
+    with pytest.raises(
+        UserError,
+        match=r"Expected stained tissue in 8-bit colour for train.augment.stain, got 1 channels of uint16; set it to 0",
+    ):
         fit(experiment(**{"train.augment.stain": 0.1}), grey, train=grey.manifest, validation=None, progress=False)

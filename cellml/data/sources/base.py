@@ -89,7 +89,12 @@ def assemble(
                 "folders in between), since the ratio holds for a well and its images may not be split"
             )
     table = table[keep].reset_index(drop=True)
-    _require_rows(table["label"], labels.classes, where)
+    if not len(table):
+        raise UserError(
+            f"Expected rows of the classes {list(labels.classes)} in {where}, found none; correct data.classes"
+        )
+    if not data.partial:
+        _require_rows(table["label"], labels.classes, where)
     return Rows(table, labels.classes, [*labels.problems, *problems])
 
 
