@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 from rich.table import Table
 
 from cellml import heatmaps
-from cellml.compare import baselines, cells, collect, cost, formats, report, table, words
+from cellml.compare import baselines, cells, collect, cost, formats, members, report, table, words
 from cellml.config import Experiment
 from cellml.data import external
 from cellml.data.external import External
@@ -71,6 +71,7 @@ def run(experiment: Experiment, dataset: Dataset, sets: Sequence[External], pare
     counts = dataset.manifest.split("train").counts
     strips, scores = _explained(evaluated, dataset, test, experiment, say)
     ranked = table.build(evaluated, test, counts, settings, scores, sets)
+    alone = members.table({(one.entry.name, one.entry.version): one.members for one in evaluated if one.members})
     benchmark = report.Benchmark(
         name=experiment.name,
         table=ranked,
@@ -81,6 +82,7 @@ def run(experiment: Experiment, dataset: Dataset, sets: Sequence[External], pare
         description=experiment.description,
         heatmaps=strips,
         cells=cells.table(ranked, cells.settings(evaluated)),
+        members=alone,
         externals=sets,
         device=cost.describe(devices.pick(device)),
         ui=environment.server() or environment.LOCAL_UI,
@@ -90,7 +92,7 @@ def run(experiment: Experiment, dataset: Dataset, sets: Sequence[External], pare
     parent.description(formats.to_markdown(ranked, limit=8000))
     short = formats.to_markdown(ranked, limit=formats.DESCRIPTION_LIMIT)
     registry.describe_models({entry.name for entry in entries}, short)
-    for row in report.of_members(evaluated).to_dict("records"):
+    for row in alone.to_dict("records"):
         say(words.alone(row))
     if caution := intervals.caution(test.groups):
         say(f"warning: {caution}")

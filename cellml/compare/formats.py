@@ -55,9 +55,8 @@ def told(row: Any) -> bool:
 def corrected(row: Any) -> str:
     """Corrected p of a row, with a mark where it cannot be told from the best: "0.312 ~"."""
     p = row["p_holm"]
-    shown = (
-        f"{p:.4f}" if not missing(p) and abs(p - TOLD) < 0.0005 else significance(p)
-    )  # the mark is not to contradict the figure
+    close = not missing(p) and abs(p - TOLD) < 0.0005  # three digits might contradict the mark
+    shown = f"{p:.4f}" if close else significance(p)
     return shown + ("" if told(row) else " ~")
 
 

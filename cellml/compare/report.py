@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.figure import Figure
 
-from cellml.compare import figures, formats, latex, members, page, pareto, rank_figure, sections
+from cellml.compare import figures, formats, latex, page, pareto, rank_figure, sections
 from cellml.compare.collect import Evaluated
 from cellml.compare.picture import Picture, png
 from cellml.compare.table import ordered
@@ -30,6 +30,7 @@ class Benchmark:
         description: a sentence under the title.
         heatmaps: `Evaluated.name` -> one strip of heatmaps, as PNG or figure.
         cells: of `cells.table`; empty where no version is repeated.
+        members: of `members.table`; empty where there is no ensemble.
         externals: further test sets, which the table holds columns of.
         device: where costs were measured.
         ui: address of MLflow's pages ("http://127.0.0.1:5000"), for links to runs and models.
@@ -44,6 +45,7 @@ class Benchmark:
     description: str = ""
     heatmaps: Mapping[str, bytes | Figure] = field(default_factory=dict)
     cells: pd.DataFrame = field(default_factory=pd.DataFrame)
+    members: pd.DataFrame = field(default_factory=pd.DataFrame)
     externals: Sequence[External] = ()
     device: str = ""
     ui: str | None = None
@@ -75,8 +77,11 @@ def write(folder: str | Path, benchmark: Benchmark) -> list[Path]:
     paths[1].write_text(formats.to_markdown(benchmark.table), encoding="utf-8")
     paths[2].write_text(latex.render(benchmark.table), encoding="utf-8")
     paths[3].write_text(html(benchmark, shown), encoding="utf-8")
-    alone = of_members(benchmark.evaluated)
-    beside = {"cells": benchmark.cells, "members": alone, "experts": pd.DataFrame(benchmark.table.attrs["experts"])}
+    beside = {
+        "cells": benchmark.cells,
+        "members": benchmark.members,
+        "experts": pd.DataFrame(benchmark.table.attrs["experts"]),
+    }
     beside |= {one.name: sections.csv(benchmark.table, one.name) for one in benchmark.externals}
     for name, further in beside.items():
         if len(further):
@@ -86,11 +91,6 @@ def write(folder: str | Path, benchmark: Benchmark) -> list[Path]:
         paths.append(folder / "figures" / f"{picture.stem}.png")
         paths[-1].write_bytes(picture.png)
     return paths
-
-
-def of_members(evaluated: Sequence[Evaluated]) -> pd.DataFrame:
-    """`members.table` of all ensembles of a benchmark."""
-    return members.table({(one.entry.name, str(one.entry.version)): one.members for one in evaluated if one.members})
 
 
 def html(benchmark: Benchmark, shown: Sequence[Picture] | None = None) -> str:
@@ -107,7 +107,7 @@ def html(benchmark: Benchmark, shown: Sequence[Picture] | None = None) -> str:
         description=benchmark.description,
         ui=benchmark.ui,
         cells=benchmark.cells,
-        members=of_members(benchmark.evaluated),
+        members=benchmark.members,
         externals=benchmark.externals,
         device=benchmark.device,
     )

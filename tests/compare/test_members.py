@@ -68,10 +68,9 @@ def test_ensembles_alone_have_a_table_and_a_section(test_rows, train_counts, thr
     settings = Compare(resamples=100)
     models = [evaluated(test_rows, "net", 2), evaluated(test_rows, "other", 1, seed=4)]
     for place, wanted in ((0, False), (1, True)):
-        if wanted:
-            models[0] = replace(models[0], members={members.OWN: three})
+        alone = members.table({("cells.net", "1"): {members.OWN: three}} if wanted else {})
         ranked = table.build(models, test_rows, train_counts, settings)
-        benchmark = report.Benchmark("cells", ranked, models, test_rows, settings, train_counts)
+        benchmark = report.Benchmark("cells", ranked, models, test_rows, settings, train_counts, members=alone)
         report.write(tmp_path / str(place), benchmark)
         assert (tmp_path / str(place) / "members.csv").exists() == wanted
         assert ("Single networks of ensembles" in (tmp_path / str(place) / "report.html").read_text()) == wanted
