@@ -27,7 +27,7 @@ def bars(table: pd.DataFrame) -> Figure:
         table: what `table.build` made.
     """
     rows = table.to_dict("records")
-    labels = style.names([formats.title(row) for row in rows], 68)
+    labels = style.names(formats.titles(rows), 68)
     names = [textwrap.fill(name, 34, break_on_hyphens=False) for name in labels]
     lines = sum(name.count("\n") + 1 for name in names)
     figure = style.figure(7.0, 1.0 + 0.2 * lines + 0.16 * len(rows))
@@ -66,8 +66,8 @@ def rank_probabilities(table: pd.DataFrame) -> Figure:
         return style.note("No rank probabilities: fewer than two groups of test images")
     order = np.argsort(table["expected_rank"].to_numpy(dtype=float)[: len(probabilities)], kind="stable")[:LISTED]
     shown = probabilities[order][:, :LISTED]
-    records = table.to_dict("records")
-    names = style.names([formats.title(records[m]) for m in order], 48)
+    titles = formats.titles(table.to_dict("records"))
+    names = style.names([titles[m] for m in order], 48)
     figure = style.figure(3.6 + 0.42 * len(shown), 1.2 + 0.34 * len(shown))
     axes = figure.subplots()
     axes.imshow(shown, cmap=style.SEQUENTIAL, vmin=0, vmax=1, aspect="auto")

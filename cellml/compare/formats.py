@@ -3,7 +3,7 @@
 import html
 import math
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -65,9 +65,22 @@ def label(row: Any) -> str:
     return f"{row['model']} v{row['version']}" if row["version"] else str(row["model"])
 
 
-def title(row: Any) -> str:
-    """Model, version and strategy of a row, as figures show it: "cells.resnet18 v3, balanced"."""
-    return f"{label(row)}, {row['strategy']}" if row["version"] and row["strategy"] else label(row)
+def titles(rows: Sequence[Any]) -> list[str]:
+    """Model, version and strategy of rows, as one figure shows them: "resnet18 v3, balanced".
+
+    What several models share is left out: the experiment's name before the backbone's, and the strategy. Baselines keep
+    their names.
+    """
+    models = [row for row in rows if row["version"]]
+    experiments = {"".join(row["model"].partition(".")[:2]) for row in models}
+    common = experiments.pop() if len(experiments) == 1 and len(models) > 1 else ""
+    shared = len(common) if common.endswith(".") else 0
+    told = len({row["strategy"] for row in models}) > 1 or len(models) == 1
+    return [
+        label(row)[shared if row["version"] else 0 :]
+        + (f", {row['strategy']}" if told and row["version"] and row["strategy"] else "")
+        for row in rows
+    ]
 
 
 def interval(row: Any, of: str = "") -> str:

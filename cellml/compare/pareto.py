@@ -69,7 +69,8 @@ def draw(table: pd.DataFrame) -> Figure:
     baseline = table["balanced_accuracy"].iloc[-1]
     axes.axhline(baseline, color=style.MUTED, linestyle=(0, (4, 3)), linewidth=1)
     low, high = axes.get_ylim()
-    labels = style.names([formats.title(row) for row in models.iloc[kept].to_dict("records")], 44)
+    titles = formats.titles(models.to_dict("records"))
+    labels = style.names([titles[at] for at in kept], 44)
     places = spread((score[kept] - low) / (high - low), LINE / (height - 1), 1.0)
     for place, name, at in zip(places, labels, kept, strict=True):
         axes.annotate(

@@ -20,8 +20,8 @@ def draw(table: pd.DataFrame) -> Figure:
     sets = table.attrs["sets"]
     order = np.argsort(sets.average, kind="stable")[:LISTED]
     average, models = sets.average[order], len(sets.average)
-    records = table.to_dict("records")
-    names = style.names([formats.title(records[m]) for m in order], 40)
+    titles = formats.titles(table.to_dict("records"))
+    names = style.names([titles[m] for m in order], 40)
     bars = friedman.cliques(average, sets.difference)
     half = -(-len(order) // 2)
     top, first = 1.0, -0.5 - 0.3 * len(bars)

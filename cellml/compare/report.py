@@ -126,7 +126,8 @@ def pictures(benchmark: Benchmark) -> list[Picture]:
     unknown = set(benchmark.heatmaps) - {one.name for one in ranking}
     if unknown:
         raise ValueError(f"heatmaps of models that are not in the benchmark: {sorted(unknown)}")
-    names = [one.title for one in ranking]
+    rows = [{"model": e.name, "version": e.version, "strategy": e.strategy} for e in (one.entry for one in ranking)]
+    names = formats.titles(rows)
     made = [
         Picture("bars", "balanced_accuracy", "", png(figures.bars(benchmark.table))),
         Picture("roc", "roc", "", png(figures.roc([one.predictions for one in ranking], names))),

@@ -72,7 +72,9 @@ class Train(Section):
     patience: int | None = Field(None, ge=1)  # epochs without a better `monitor` before stopping
     monitor: str = "balanced_accuracy"  # validation metric that picks the best epoch and the best trial
     keep: Literal["best", "last"] = "best"  # epoch whose weights are kept; last: what a refit without validation gets
-    tta: Literal["none", "d4"] = "none"  # average over the eight flips and quarter turns when predicting
+    tta: Literal["none", "flips", "d4"] = (
+        "none"  # when predicting average over the four flips, or those and quarter turns
+    )
     precision: Literal["auto", "32", "bf16", "16"] = "auto"
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     threads: int | None = Field(None, ge=1)

@@ -62,7 +62,7 @@ def explain(
     """Explain a classifier's view of images by a registered method.
 
     The classifier runs in eval mode; its training and requires_grad flags and its gradients are left as they were.
-    What is explained is one upright view: where `spec.tta` averages eight, the maps are of the first of them.
+    What is explained is one upright view: where `spec.tta` averages several, the maps are of the first of them.
 
     Args:
         name: a member of EXPLAINERS.

@@ -14,6 +14,7 @@ from torch import nn
 from cellml.data import geometry
 from cellml.errors import UserError
 from cellml.models import backbones
+from cellml.models.views import Tta, views
 
 VERSION = 1
 WEIGHTS, SPEC = "weights.safetensors", "model.json"
@@ -37,7 +38,7 @@ class Spec:
         dropout: before the last layer, in training.
         attention: blocks within the backbone and their places, as in `model.attention`.
         hidden: units of a hidden layer before the last one; 0: none.
-        tta: d4 averages over the eight flips and quarter turns.
+        tta: what is averaged over; flips: the four flips, d4: the eight flips and quarter turns.
         temperature: T of (p e^o)^(1/T) over the averaged probabilities; without averaging it divides the logits.
         offsets: o, a class each, added to the logits before T divides them; empty: none.
         thresholds: operating points by class name; kept for the reader, not applied.
@@ -61,7 +62,7 @@ class Spec:
     dropout: float = 0.0
     attention: str = "none"
     hidden: int = 0
-    tta: Literal["none", "d4"] = "none"
+    tta: Tta = "none"
     temperature: float = 1.0
     offsets: tuple[float, ...] = ()
     thresholds: dict[str, float] = field(default_factory=dict)
@@ -164,8 +165,9 @@ class Classifier(nn.Module):
         """Float32 (N, K) of prepared raw pixel values (N, C, S, S): averaged over the views, then to the power 1/T."""
         if self.spec.tta == "none":
             return self._softmax(self.logits(prepared))
-        views = torch.log_softmax(self.logits(torch.cat(d4(prepared))).float(), dim=1)
-        return self._softmax(views.reshape(8, -1, len(self.spec.classes)).logsumexp(dim=0))
+        seen = views(prepared, self.spec.tta)
+        said = torch.log_softmax(self.logits(torch.cat(seen)).float(), dim=1)
+        return self._softmax(said.reshape(len(seen), -1, len(self.spec.classes)).logsumexp(dim=0))
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Probabilities, float32 (N, K)."""
@@ -185,13 +187,6 @@ def calibrated(spec: Spec, logits: torch.Tensor) -> torch.Tensor:
     if spec.offsets:
         logits = logits + torch.tensor(spec.offsets, device=logits.device)
     return logits / spec.temperature
-
-
-def d4(images: torch.Tensor) -> list[torch.Tensor]:
-    """The eight views of square images (N, C, S, S) under quarter turns and flips, the image itself first."""
-    views = [images, images.transpose(2, 3)]
-    views += [view.flip(3) for view in views]
-    return views + [view.flip(2) for view in views]
 
 
 def build(spec: Spec, weights: str | Mapping[str, torch.Tensor] = "none") -> Classifier:

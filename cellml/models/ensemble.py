@@ -13,6 +13,7 @@ from torch import nn
 from cellml.errors import UserError
 from cellml.models import classifier as classifiers
 from cellml.models.classifier import ENSEMBLE, Classifier
+from cellml.models.views import Tta, most
 
 VERSION = 1
 BACKBONE = "ensemble"  # what stands where a classifier has its backbone
@@ -29,7 +30,7 @@ class Spec:
         classes: the K class names, the same for every member.
         channels: C of the images.
         dtype: of the images.
-        tta: d4 where a member averages over the eight flips and quarter turns.
+        tta: the most views that a member averages over.
         strategy: the rule that gave the weights.
         thresholds: operating points by class name; kept for the reader, not applied.
         digest: of the training manifest, "" where the members have several.
@@ -42,7 +43,7 @@ class Spec:
     classes: tuple[str, ...]
     channels: int
     dtype: Literal["uint8", "uint16"]
-    tta: Literal["none", "d4"]
+    tta: Tta
     strategy: str = "mean"
     thresholds: dict[str, float] = field(default_factory=dict)
     digest: str = ""
@@ -95,7 +96,7 @@ class Ensemble(nn.Module):
             classes=specs[0].classes,
             channels=specs[0].channels,
             dtype=specs[0].dtype,
-            tta="d4" if any(spec.tta == "d4" for spec in specs) else "none",
+            tta=most([spec.tta for spec in specs]),
             strategy=strategy,
             thresholds=dict(thresholds or {}),
             digest=digest if digest is not None else digests.pop() if len(digests) == 1 else "",

@@ -14,6 +14,7 @@ from cellml.errors import UserError
 from cellml.evaluation.predictions import Predictions
 from cellml.models.classifier import Classifier
 from cellml.models.ensemble import Ensemble
+from cellml.models.views import COUNTS
 from cellml.training import device as devices
 from cellml.training.job import predictions
 
@@ -47,7 +48,7 @@ def predict(
     before = next(classifier.parameters()).device
     rows = manifest.rows
     found = torch.zeros(len(manifest), len(manifest.classes))
-    views = 1 if classifier.spec.tta == "none" else 8
+    views = COUNTS[classifier.spec.tta]
     groups = list(_same_shape(dataset.pixels.shapes[rows], max(1, batch_size // views)))
     classifier.to(on).eval()
     try:

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from cellml.models.classifier import Classifier
+from cellml.models.views import COUNTS
 from cellml.training.arrays import Arrays, InOrder
 
 SCORED = 128  # images at once, the views of test-time averaging counted
@@ -18,7 +19,7 @@ def probabilities(model: Classifier, of: Arrays, on: torch.device) -> Tensor:
         on: device to compute on.
     """
     model.to(on).eval()
-    at_once = SCORED if model.spec.tta == "none" else SCORED // 8
+    at_once = SCORED // COUNTS[model.spec.tta]
     with torch.inference_mode():
         found = [model.probabilities(of.take(rows)).cpu() for rows in InOrder(len(of), at_once, on)]
     model.to("cpu")

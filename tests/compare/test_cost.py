@@ -35,7 +35,7 @@ class Linear(nn.Module):
         return self.head(self.wide(x).mean(dim=(2, 3)))
 
 
-@pytest.mark.parametrize(("tta", "views"), [("none", 1), ("d4", 8)])
+@pytest.mark.parametrize(("tta", "views"), [("none", 1), ("flips", 4), ("d4", 8)])
 def test_operations_are_those_counted_by_hand_times_the_views(tta, views):
     net = Linear(16)
     model = Classifier(spec(size=16, tta=tta), net).eval()

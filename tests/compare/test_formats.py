@@ -180,3 +180,18 @@ def test_an_external_set_has_two_columns_in_the_files_and_one_in_the_terminal(
     assert all(formats.interval(row) in text for row in built.to_dict("records"))
     assert all(formats.number(v) in text for v in built[f"{name}_balanced_accuracy"])
     assert formats.interval(built.iloc[0], f"{name}_") not in text
+
+
+@pytest.mark.parametrize(
+    ("rows", "shown"),
+    [
+        ([("ami.r18", 3, "balanced"), ("ami.vit.b", 1, "balanced")], ["r18 v3", "vit.b v1"]),
+        ([("ami.r18", 3, "balanced"), ("ami.r18", 4, "none")], ["r18 v3, balanced", "r18 v4, none"]),
+        ([("ami.r18", 3, "none"), ("bccd.r18", 1, "none"), ("forest", 0, "")], ["ami.r18 v3", "bccd.r18 v1", "forest"]),
+        ([("a.r18", 3, "none"), ("majority", 0, "")], ["a.r18 v3, none", "majority"]),
+        ([("ensemble", 1, "mean"), ("ensemble", 2, "mean")], ["ensemble v1", "ensemble v2"]),
+    ],
+)
+def test_figures_leave_out_of_names_what_all_models_share(rows, shown):
+    keys = ("model", "version", "strategy")
+    assert formats.titles([dict(zip(keys, row, strict=True)) for row in rows]) == shown

@@ -9,6 +9,7 @@ from cellml.data import geometry
 from cellml.errors import UserError
 from cellml.models import classifier
 from cellml.models.classifier import Spec
+from cellml.models.views import COUNTS, views
 
 FAMILIES = [
     "test_resnet",
@@ -63,24 +64,27 @@ def test_prediction_is_the_stated_formula(make_spec, make_images):
         torch.testing.assert_close(model.logits(torch.from_numpy(raw)), logits, rtol=1e-3, atol=1e-3)
 
 
-def test_d4_has_the_eight_symmetries_of_the_square():
+@pytest.mark.parametrize(("tta", "turns"), [("none", [0]), ("flips", [0, 2]), ("d4", [0, 1, 2, 3])])
+def test_views_are_the_symmetries_of_the_square(tta, turns):
     image = torch.arange(2 * 16).reshape(1, 2, 4, 4)
-    expected = {torch.rot90(x, k, (2, 3)).numpy().tobytes() for x in (image, image.flip(3)) for k in range(4)}
-    views = classifier.d4(image)
-    assert torch.equal(views[0], image)
-    assert len(expected) == 8
-    assert {view.contiguous().numpy().tobytes() for view in views} == expected
+    upright = (image,) if tta == "none" else (image, image.flip(3))
+    expected = {torch.rot90(x, k, (2, 3)).numpy().tobytes() for x in upright for k in turns}
+    seen = views(image, tta)
+    assert torch.equal(seen[0], image)
+    assert len(seen) == len(expected) == COUNTS[tta]
+    assert {view.contiguous().numpy().tobytes() for view in seen} == expected
 
 
-def test_test_time_averaging_is_the_mean_over_views_and_invariant(make_spec, make_images):
-    model = classifier.build(make_spec(tta="d4")).eval()
+@pytest.mark.parametrize(("tta", "turn"), [("flips", 2), ("d4", 1)])
+def test_test_time_averaging_is_the_mean_over_views_and_invariant(make_spec, make_images, tta, turn):
+    model = classifier.build(make_spec(tta=tta)).eval()
     plain = classifier.Classifier(make_spec(), model.net)
     prepared = model.prepare(make_images(3, 80, 80)).clone()
     with torch.no_grad():
-        expected = torch.stack([plain.probabilities(view) for view in classifier.d4(prepared)]).mean(0)
+        expected = torch.stack([plain.probabilities(view) for view in views(prepared, tta)]).mean(0)
         single = plain.probabilities(prepared)
         averaged = model.probabilities(prepared)
-        turned = model.probabilities(torch.rot90(prepared, 1, (2, 3)))
+        turned = model.probabilities(torch.rot90(prepared, turn, (2, 3)))
     torch.testing.assert_close(averaged, expected, rtol=0, atol=1e-6)
     torch.testing.assert_close(turned, averaged, rtol=0, atol=1e-5)
     assert (averaged - single).abs().max() > 1e-6

@@ -34,7 +34,7 @@ def model(tta="none", **fields):
     return classifier.build(dataclasses.replace(spec, **fields))
 
 
-@pytest.mark.parametrize("tta", ["none", "d4"])
+@pytest.mark.parametrize("tta", ["none", "flips", "d4"])
 def test_each_row_is_what_the_classifier_says_of_its_image(mixed, tta):
     net = model(tta).train()
     manifest = mixed.manifest.where(np.arange(len(mixed.manifest))[::-1])
