@@ -6,11 +6,12 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.ensemble import RandomForestClassifier
 
-from cellml.compare.collect import Evaluated, predicted
+from cellml.compare.collect import Evaluated
 from cellml.data.cache import PixelCache
 from cellml.data.external import External
 from cellml.data.manifest import Manifest
 from cellml.data.prepare import Dataset
+from cellml.evaluation.predictions import Predictions
 from cellml.registry import Registry
 from cellml.tracking.registry import Entry
 
@@ -60,8 +61,8 @@ def _one(name: str, dataset: Dataset, train: Manifest, test: Manifest, externals
     tags = {"cellml.backbone": name, "cellml.strategy": "none"}
     entry = Entry(name=f"baseline {name}", version="", uri="", run_id="", source=name, tags=tags, aliases=())
     note = "a baseline fitted in this run, its cost not measured"
-    others = {one.name: predicted(one.manifest, answer(one.pixels, one.manifest)) for one in externals}
-    return Evaluated(entry, predicted(test, answer(dataset.pixels, test)), warnings=(note,), external=others)
+    others = {one.name: Predictions.of(one.manifest, answer(one.pixels, one.manifest)) for one in externals}
+    return Evaluated(entry, Predictions.of(test, answer(dataset.pixels, test)), warnings=(note,), external=others)
 
 
 def _thumbnails(pixels: PixelCache, manifest: Manifest) -> npt.NDArray:

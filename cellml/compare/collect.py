@@ -111,18 +111,6 @@ def evaluate(
     return results
 
 
-def predicted(manifest: Manifest, probabilities: npt.NDArray) -> Predictions:
-    """Probabilities (N, K) of a manifest's N rows, beside their truth."""
-    return Predictions(
-        ids=manifest.ids,
-        targets=manifest.known_targets,
-        probabilities=probabilities.astype(np.float64),
-        groups=manifest.groups,
-        classes=manifest.classes,
-        soft_targets=manifest.soft_targets,
-    )
-
-
 def _one(
     entry: registry.Entry,
     dataset: Dataset,
@@ -139,7 +127,7 @@ def _one(
     found = []
     for pixels, rows in ((dataset.pixels, manifest), *((one.pixels, one.manifest) for one in externals)):
         probabilities = _run(predictor, pixels, rows.rows, advance, seconds)
-        found.append(predicted(rows, probabilities[:, order]))
+        found.append(Predictions.of(rows, probabilities[:, order]))
     module = _module(entry)
     measured = cost.measure(predictor.predict, module, images, on, seconds.get(images.shape, ()))
     digest, earlier = str(predictor.metadata.get("digest", "")), _earlier(predictor.metadata)

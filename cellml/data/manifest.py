@@ -18,6 +18,9 @@ SPLITS = ("train", "val", "test")
 BOX = ("x0", "y0", "x1", "y1")
 COLUMNS = ("id", "file", "label", "group", "split", "pixels", "row")
 MIXTURE = "mixture"
+SEQUENCE = "sequence"
+FRAME = "frame"
+PARENT = "parent"
 SOFT = "soft:"  # prefix of the columns with class probabilities
 VOTES = "votes:"  # prefix of the columns with each expert's class
 AUXILIARY = "auxiliary:"  # prefix of the columns with further labels
@@ -40,7 +43,10 @@ class Manifest:
     optional `x0, y0, x1, y1` (box in source pixels), `mask` (file), `soft:<class>` (label probabilities),
     `votes:<expert>` (the class that an expert voted for, "" for none), `auxiliary:<column>` (a further label that a
     network may learn beside the class, "" for none), and `mixture` (name of the mixture that a row
-    was taken from, so that its own class is unknown and `label` is the most frequent one; "" for the others).
+    was taken from, so that its own class is unknown and `label` is the most frequent one; "" for the others). Rows that
+    are frames of movies have `sequence` (the cell's), `frame` (its place in time, from 0 on), and may have `page` (of a
+    file of several images, from 0 on), `parent` (the sequence of the cell that it came from, "" for none) and the label
+    "", unknown.
     """
 
     table: pd.DataFrame
@@ -66,8 +72,8 @@ class Manifest:
 
     @property
     def targets(self) -> npt.NDArray[np.int64]:
-        """Class index of each row, (N,) int64."""
-        index = {name: k for k, name in enumerate(self.classes)}
+        """Class index of each row, -1 for the frames without a label, (N,) int64."""
+        index = {"": -1} | {name: k for k, name in enumerate(self.classes)}
         return np.array([index[label] for label in self.table["label"]], dtype=np.int64)
 
     @property
@@ -110,6 +116,16 @@ class Manifest:
         return {c.removeprefix(AUXILIARY): self.table[c].to_numpy(dtype=object) for c in columns}
 
     @property
+    def sequences(self) -> npt.NDArray[np.object_] | None:
+        """Sequence of each row, (N,) str, or None where the rows are no frames of movies."""
+        return self.table[SEQUENCE].to_numpy(dtype=object) if SEQUENCE in self.table else None
+
+    @property
+    def frames(self) -> npt.NDArray[np.int64] | None:
+        """Place in its sequence of each row, (N,), or None where the rows are no frames of movies."""
+        return self.table[FRAME].to_numpy(dtype=np.int64) if FRAME in self.table else None
+
+    @property
     def rows(self) -> npt.NDArray[np.int64]:
         """Position of each image in the pixel cache, (N,) int64."""
         return self.table["row"].to_numpy(dtype=np.int64)
@@ -129,7 +145,7 @@ class Manifest:
             "group",
             "split",
             "pixels",
-            *(c for c in self.table.columns if str(c).startswith(SOFT)),
+            *(c for c in self.table.columns if str(c).startswith(SOFT) or c in (SEQUENCE, FRAME)),
         ]
         lines = sorted(json.dumps(row, default=float) for row in self.table[columns].values.tolist())
         content = "\n".join([json.dumps(self.classes), json.dumps(columns), *lines])

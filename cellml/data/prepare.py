@@ -18,7 +18,7 @@ from cellml.config import Data, Experiment, Split
 from cellml.data import cache, checks, decode, duplicates, report, splits, store
 from cellml.data.cache import PixelCache
 from cellml.data.decode import Decoded
-from cellml.data.manifest import AUXILIARY, BOX, MIXTURE, SOFT, VOTES, Manifest, strata
+from cellml.data.manifest import AUXILIARY, BOX, FRAME, MIXTURE, PARENT, SEQUENCE, SOFT, VOTES, Manifest, strata
 from cellml.data.problems import Problem, Rows
 from cellml.data.report import Report
 from cellml.data.sources import SOURCES
@@ -147,7 +147,7 @@ def _decoded_rows(rows: Rows, decoded: Decoded, partial: bool) -> pd.DataFrame:
         raise UserError(
             f"Expected readable images of class {gone[0]!r}, found none: {decoded.problems[0].message}; mend them"
         )
-    optional = [c for c in (*BOX, "mask", MIXTURE) if c in table] + [
+    optional = [c for c in (*BOX, "page", "mask", MIXTURE, SEQUENCE, FRAME, PARENT) if c in table] + [
         c for c in table if str(c).startswith((SOFT, VOTES, AUXILIARY))
     ]
     return table[["id", "file", "label", "group", "split", "pixels", "row", *optional]]

@@ -10,6 +10,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from cellml.data.manifest import Manifest
 from cellml.errors import UserError
 
 
@@ -24,6 +25,8 @@ class Predictions:
         groups: (N,) str, what may not be split.
         classes: the K class names.
         soft_targets: (N, K) label probabilities, also of rows whose class is unknown (a mixture's), or None.
+        sequences: (N,) str, the sequence of each frame, or None where the rows are no frames of movies.
+        frames: (N,) int64, the place of each frame in its sequence, or None.
     """
 
     ids: npt.NDArray[np.object_]
@@ -32,6 +35,8 @@ class Predictions:
     groups: npt.NDArray[np.object_]
     classes: tuple[str, ...]
     soft_targets: npt.NDArray[np.float64] | None = None
+    sequences: npt.NDArray[np.object_] | None = None
+    frames: npt.NDArray[np.int64] | None = None
 
     def __post_init__(self) -> None:
         n, k = len(self.ids), len(self.classes)
@@ -42,6 +47,21 @@ class Predictions:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    @classmethod
+    def of(cls, manifest: Manifest, probabilities: npt.NDArray) -> "Predictions":
+        """Beside a manifest's N rows their probabilities (N, K), made to sum to 1 in float64."""
+        values = probabilities.astype(np.float64)
+        return cls(
+            ids=manifest.ids,
+            targets=manifest.known_targets,
+            probabilities=values / values.sum(axis=1, keepdims=True),
+            groups=manifest.groups,
+            classes=manifest.classes,
+            soft_targets=manifest.soft_targets,
+            sequences=manifest.sequences,
+            frames=manifest.frames,
+        )
 
     @property
     def predicted(self) -> npt.NDArray[np.int64]:
@@ -71,10 +91,12 @@ class Predictions:
             probabilities=self.probabilities[chosen],
             groups=self.groups[chosen],
             soft_targets=None if self.soft_targets is None else self.soft_targets[chosen],
+            sequences=None if self.sequences is None else self.sequences[chosen],
+            frames=None if self.frames is None else self.frames[chosen],
         )
 
     def save(self, path: str | Path) -> None:
-        """Write as Parquet: id, group, target, predicted, p:<class>, t:<class> where labels are soft."""
+        """Write as Parquet: id, group, target, predicted, p:<class>, t:<class> of soft labels, sequence and frame."""
         names = np.array([*self.classes, ""], dtype=object)  # target -1 is the empty name
         columns = {
             "id": self.ids,
@@ -85,6 +107,8 @@ class Predictions:
         columns |= {f"p:{name}": self.probabilities[:, k] for k, name in enumerate(self.classes)}
         if self.soft_targets is not None:
             columns |= {f"t:{name}": self.soft_targets[:, k] for k, name in enumerate(self.classes)}
+        if self.sequences is not None and self.frames is not None:
+            columns |= {"sequence": self.sequences, "frame": self.frames}
         table = pa.Table.from_pandas(pd.DataFrame(columns), preserve_index=False)
         meta = {**(table.schema.metadata or {}), b"cellml.classes": json.dumps(self.classes).encode()}
         pq.write_table(table.replace_schema_metadata(meta), path)
@@ -111,4 +135,6 @@ class Predictions:
             groups=frame["group"].to_numpy(dtype=object),
             classes=classes,
             soft_targets=frame[soft].to_numpy(dtype=np.float64) if soft[0] in frame else None,
+            sequences=frame["sequence"].to_numpy(dtype=object) if "sequence" in frame else None,
+            frames=frame["frame"].to_numpy(dtype=np.int64) if "frame" in frame else None,
         )

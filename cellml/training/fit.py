@@ -23,7 +23,7 @@ from cellml.training import device, losses, spaces, synthesis
 from cellml.training.adapt import FROZEN_TRUNK
 from cellml.training.finetune import finetune
 from cellml.training.frozen import frozen
-from cellml.training.job import Job, OnEpoch, Outcome, initial, predictions
+from cellml.training.job import Job, OnEpoch, Outcome, initial
 from cellml.training.module import Diverged
 
 __all__ = ["Diverged", "Fit", "OnEpoch", "fit"]
@@ -206,8 +206,8 @@ def _check(experiment: Experiment, train: Manifest, validation: Manifest | None)
     if not len(validation):
         raise UserError("Expected validation rows, got none; raise split.validation")
     metrics.check(settings.monitor, validation.classes)
-    even = torch.full((len(validation), len(validation.classes)), 1 / len(validation.classes))
-    value = metrics.value(settings.monitor, predictions(validation, even))
+    even = np.full((len(validation), len(validation.classes)), 1 / len(validation.classes))
+    value = metrics.value(settings.monitor, Predictions.of(validation, even))
     if math.isnan(value):
         missing = [name for name, count in validation.counts.items() if not count]
         reason = f"no validation rows of {missing}" if missing else "it needs soft labels and groups of several images"

@@ -101,11 +101,4 @@ def _joined(rows: Manifest, division: npt.NDArray[np.int64], fits: list[Fit]) ->
     for number, done in enumerate(fits):
         assert done.validation is not None
         total[division[number // k] == number % k] += done.validation.probabilities
-    return Predictions(
-        ids=rows.ids,
-        targets=rows.known_targets,
-        probabilities=total / len(division),
-        groups=rows.groups,
-        classes=rows.classes,
-        soft_targets=rows.soft_targets,
-    )
+    return Predictions.of(rows, total)

@@ -59,7 +59,7 @@ class Job:
     def answer(self, probabilities: Tensor) -> Predictions:
         """Predictions of the validation rows, of their probabilities (N, K)."""
         assert self.validation is not None
-        return predictions(self.validation, probabilities)
+        return Predictions.of(self.validation, probabilities.cpu().numpy())
 
     def labels(self, manifest: Manifest) -> Tensor:
         """Class probabilities of a manifest's N rows that the loss is asked for, (N, K): see `train.soft_labels`."""
@@ -79,19 +79,6 @@ class Outcome:
     best_epoch: int
     validation: Predictions | None
     trained: int
-
-
-def predictions(manifest: Manifest, probabilities: Tensor) -> Predictions:
-    """Beside a manifest's N rows their probabilities (N, K), made to sum to 1 in float64."""
-    values = probabilities.detach().cpu().numpy().astype(np.float64)
-    return Predictions(
-        ids=manifest.ids,
-        targets=manifest.known_targets,
-        probabilities=values / values.sum(axis=1, keepdims=True),
-        groups=manifest.groups,
-        classes=manifest.classes,
-        soft_targets=manifest.soft_targets,
-    )
 
 
 def initial(experiment: Experiment, train: Manifest, pixels: npt.NDArray, pretrained: Classifier | None) -> Classifier:

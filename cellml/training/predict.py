@@ -16,7 +16,6 @@ from cellml.models.classifier import Classifier
 from cellml.models.ensemble import Ensemble
 from cellml.models.views import COUNTS
 from cellml.training import device as devices
-from cellml.training.job import predictions
 
 _PIXELS = 1 << 24  # source pixels at once, whatever the batch size: 200 MB as float32 RGB
 
@@ -59,7 +58,7 @@ def predict(
                 found[torch.from_numpy(chosen)] = classifier(images.to(on)).float().cpu()
     finally:
         classifier.to(before).train(training)
-    return predictions(manifest, found)
+    return Predictions.of(manifest, found.numpy())
 
 
 def _same_shape(shapes: npt.NDArray[np.int64], batch_size: int) -> Iterator[npt.NDArray[np.int64]]:

@@ -19,7 +19,7 @@ from cellml.models import backbones, head
 from cellml.models.classifier import Classifier
 from cellml.sampling.base import Sample
 from cellml.training import arrays, device, finetune, loop, optim, probe, vicreg
-from cellml.training.job import initial, predictions
+from cellml.training.job import initial
 from cellml.training.loop import L
 from cellml.training.module import Diverged
 from cellml.training.progress import Bar
@@ -180,4 +180,4 @@ def _probed(model: Classifier, dataset: Dataset, l2: float, on: torch.device) ->
     copied, spec = copy.deepcopy(model).eval(), model.spec
     head.put(copied.net, probe.fit(copied, dataset, train, l2), spec.channels, spec.size)
     judged = arrays.load(dataset.pixels.resized(spec.crop, spec.size, validation.rows), arrays.labels(validation), on)
-    return copied, predictions(validation, probabilities(copied, judged, on))
+    return copied, Predictions.of(validation, probabilities(copied, judged, on).numpy())

@@ -2,6 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from cellml.data.manifest import Manifest
 from cellml.errors import UserError
 from cellml.evaluation.predictions import Predictions
 from tests.evaluation import helpers
@@ -56,3 +57,13 @@ def test_truth_is_the_soft_label_or_ones_and_zeros():
 def test_shapes_that_disagree_are_refused():
     with pytest.raises(ValueError, match=r"shape \(2, 2\), got \(2, 3\)"):
         helpers.given([0, 1], np.ones((2, 3)) / 3, classes=("a", "b"))
+
+
+def test_frames_of_movies_are_saved_and_chosen_with_their_place(tmp_path):
+    table = pd.DataFrame({"id": list("abc"), "label": ["x", "", "y"], "sequence": ["s", "s", "t"], "frame": [0, 1, 0]})
+    table = table.assign(file="f", group="g", split="", pixels="", row=-1)
+    p = Predictions.of(Manifest(table, ("x", "y")), np.array([[2.0, 2], [1, 3], [0, 1]], dtype=np.float32))
+    p.save(tmp_path / "p.parquet")
+    back = Predictions.load(tmp_path / "p.parquet").where([2, 1])
+    assert back.probabilities.tolist() == [[0, 1], [0.25, 0.75]]
+    assert (back.targets.tolist(), back.sequences.tolist(), back.frames.tolist()) == ([1, -1], ["t", "s"], [0, 1])
