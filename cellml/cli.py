@@ -34,7 +34,10 @@ def main() -> None:
     except click.ClickException as error:
         _fail(error.format_message())
     except (click.Abort, KeyboardInterrupt):
-        click.echo("interrupted; the same command continues a sweep, and starts anything else anew", err=True)
+        click.echo(
+            "interrupted; the same command continues a sweep or a cross-validation, and starts anything else anew",
+            err=True,
+        )
         sys.exit(130)
     sys.exit(status if isinstance(status, int) else 0)
 

@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -31,7 +32,7 @@ from cellml.sampling import strategies as sampling
 from cellml.tracking import names, registry
 from cellml.tracking.run import Run
 from cellml.training import fit as training
-from cellml.training import folds, losses
+from cellml.training import folds, kept, losses
 from cellml.training.predict import predict
 
 OnStep = Callable[[int, float], None]
@@ -51,6 +52,7 @@ class Outcome:
         deviation: standard deviation of the score over the folds.
         best: which fold's network had the best score.
         singles: by further split, what each fold's network says.
+        kept: folder of a cross-validation's fits, not needed once everything is logged.
     """
 
     classifier: Classifier | Ensemble
@@ -60,6 +62,7 @@ class Outcome:
     deviation: float = 0.0
     best: int = 0
     singles: dict[str, list[Predictions]] = field(default_factory=dict)
+    kept: Path | None = None
 
 
 def check(
@@ -149,6 +152,8 @@ def run(
     if experiment.explain.count:
         rows = _rows(manifest, predictions[shown])
         heatmaps.log(outcome.classifier, dataset, rows, predictions[shown], tracked, experiment.explain)
+    if outcome.kept is not None:
+        shutil.rmtree(outcome.kept, ignore_errors=True)
     return outcome
 
 
@@ -205,17 +210,25 @@ def _cross_validate(
         tracked.metrics(keyed(record) | {"fold/fit_seconds": fitted.seconds}, step=number)
         if progress:
             Console(stderr=True).print(f"fold {number}: {monitor} {values[-1][monitor]:.4f}", highlight=False)
-        if on_step is not None:
+        if on_step is None:
+            return
+        try:
             on_step(number, values[-1][monitor])
+        except Exception:  # told to stop: there is nothing to continue
+            shutil.rmtree(place, ignore_errors=True)
+            raise
 
+    pretrained, compared = starting_point(experiment), reference(experiment)
+    place = kept.folder(experiment, dataset, rows, pretrained, compared)
     done = folds.cross_validate(
         experiment,
         dataset,
         rows,
         on_fold=fold_done,
         progress=progress,
-        pretrained=starting_point(experiment),
-        reference=reference(experiment),
+        pretrained=pretrained,
+        reference=compared,
+        place=place,
     )
     table = pd.DataFrame(values)
     mean, deviation = table.mean().to_dict(), table.std(ddof=1).to_dict()
@@ -231,9 +244,9 @@ def _cross_validate(
     members, shares = [fitted.classifier for fitted in done.fits], (weights / weights.sum()).tolist()
     ensemble = Ensemble(members, shares, strategy=experiment.sampling.strategy, digest=rows.digest)
     sign = 1 if metrics.higher_is_better(monitor) else -1
-    kept = np.flatnonzero(weights)  # an ensemble leaves out what weighs nothing
-    best = int((sign * table[monitor].to_numpy()[kept]).argmax())
-    return Outcome(ensemble, {"oof": done.predictions}, "oof", mean[monitor], deviation[monitor], best)
+    counted = np.flatnonzero(weights)  # an ensemble leaves out what weighs nothing
+    best = int((sign * table[monitor].to_numpy()[counted]).argmax())
+    return Outcome(ensemble, {"oof": done.predictions}, "oof", mean[monitor], deviation[monitor], best, kept=place)
 
 
 def starting_point(experiment: Experiment) -> models.Classifier | None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +13,7 @@ from cellml.data.manifest import Manifest
 from cellml.data.prepare import Dataset
 from cellml.evaluation.predictions import Predictions
 from cellml.models.classifier import Classifier
+from cellml.training import kept
 from cellml.training.fit import Fit, fit
 
 OnFold = Callable[[int, Fit], None]
@@ -57,6 +59,7 @@ def cross_validate(
     progress: bool = True,
     pretrained: Classifier | None = None,
     reference: Classifier | None = None,
+    place: Path | None = None,
 ) -> Folds:
     """Fit `train.folds` times `train.repeats` networks, each on all folds but one.
 
@@ -68,6 +71,8 @@ def cross_validate(
         progress: show bars.
         pretrained: see `fit`.
         reference: see `fit`.
+        place: folder where each finished fit is kept, so that the same call continues after an interruption, see
+            `kept.folder`; the caller removes it.
 
     Raises:
         UserError: as `divide` and `fit` do.
@@ -79,8 +84,10 @@ def cross_validate(
     for repeat, fold in enumerate(division):
         own = experiment.replace({"train.seed": settings.seed + repeat, "train.folds": None})
         for held in range(k):
-            fits.append(
-                fit(
+            number = len(fits) + 1
+            fitted = kept.load(place / str(number)) if place is not None else None
+            if fitted is None:
+                fitted = fit(
                     own,
                     dataset,
                     train=rows.where(fold != held),
@@ -89,9 +96,11 @@ def cross_validate(
                     pretrained=pretrained,
                     reference=reference,
                 )
-            )
+                if place is not None:
+                    kept.save(fitted, place / str(number))
+            fits.append(fitted)
             if on_fold is not None:
-                on_fold(len(fits), fits[-1])
+                on_fold(number, fitted)
     return Folds(fits, division, _joined(rows, division, fits))
 
 

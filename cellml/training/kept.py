@@ -1,0 +1,72 @@
+"""Finished fits of a cross-validation, kept beside the pixels until it is done: an interrupted one continues."""
+
+import hashlib
+import json
+import os
+import shutil
+import uuid
+from pathlib import Path
+
+import numpy as np
+
+import cellml
+from cellml.config import Experiment
+from cellml.data.manifest import Manifest
+from cellml.data.prepare import Dataset
+from cellml.evaluation.predictions import Predictions
+from cellml.models import ensemble as models
+from cellml.models.classifier import Classifier
+from cellml.training.fit import Fit
+
+_PLAIN = ("history", "best_epoch", "seconds", "trained", "counts")
+
+
+def folder(experiment: Experiment, dataset: Dataset, rows: Manifest, *starts: Classifier | None) -> Path:
+    """Where the fits of a cross-validation are kept: another place for whatever would change them.
+
+    Args:
+        experiment: what to train and how.
+        dataset: the images behind the rows.
+        rows: to divide.
+        starts: networks that the fits start from, or look for neighbours with.
+    """
+    known = hashlib.sha256(f"{cellml.__version__} {experiment.fingerprint()} {rows.digest}".encode())
+    for start in starts:
+        known.update(b"|" if start is None else json.dumps(start.spec.to_dict(), sort_keys=True).encode())
+        for tensor in () if start is None else start.state_dict().values():
+            known.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return dataset.pixels.folder / "folds" / known.hexdigest()[:32]
+
+
+def save(fitted: Fit, path: Path) -> None:
+    """Keep one fit in a folder that appears whole or not at all."""
+    part = path.with_name(f"{path.name}.{uuid.uuid4().hex}.part")
+    models.save(fitted.classifier, part / "weights")
+    if fitted.validation is not None:
+        fitted.validation.save(part / "validation.parquet")
+    plain = {name: getattr(fitted, name) for name in _PLAIN}
+    plain |= {"notes": list(fitted.notes), "synthetic": [text for text, _ in fitted.synthetic]}
+    (part / "fit.json").write_text(json.dumps(plain), encoding="utf-8")
+    strips = {f"{k}.{j}": image for k, (_, images) in enumerate(fitted.synthetic) for j, image in enumerate(images)}
+    np.savez(part / "synthetic.npz", allow_pickle=False, **strips)
+    shutil.rmtree(path, ignore_errors=True)
+    os.replace(part, path)
+
+
+def load(path: Path) -> Fit | None:
+    """What `save` kept, or None where nothing is."""
+    if not path.is_dir():
+        return None
+    plain = json.loads((path / "fit.json").read_text(encoding="utf-8"))
+    notes, texts = tuple(plain.pop("notes")), plain.pop("synthetic")
+    with np.load(path / "synthetic.npz", allow_pickle=False) as strips:
+        images = [[strips[key] for key in strips.files if key.startswith(f"{k}.")] for k in range(len(texts))]
+    judged, classifier = path / "validation.parquet", models.load(path / "weights")
+    assert isinstance(classifier, Classifier)
+    return Fit(
+        classifier=classifier.eval(),
+        validation=Predictions.load(judged) if judged.exists() else None,
+        notes=notes,
+        synthetic=list(zip(texts, images, strict=True)),
+        **plain,
+    )
