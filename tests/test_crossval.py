@@ -17,6 +17,7 @@ from cellml.errors import UserError
 from cellml.evaluation.predictions import Predictions
 from cellml.models import ensemble as models
 from cellml.tracking import registry
+from cellml.training import folds
 
 RECIPES = {
     "M1": [{"method": "pure"}],
@@ -130,6 +131,19 @@ def test_the_folds_networks_are_registered_as_one_model_that_ranks(crossed, expe
     assert first["accuracy"] == pytest.approx(run.data.metrics["test/accuracy"])
     assert first["composition_rmse"] == pytest.approx(run.data.metrics["test/composition_rmse"])
     assert (test.targets == -1).sum() == 6
+
+
+def test_an_interrupted_cross_validation_continues_and_leaves_nothing_behind(experiment, monkeypatch):
+    own = experiment.replace({"name": "again", "train.epochs": 1, "explain.count": 0})
+    with monkeypatch.context() as patched:
+        patched.setattr(trials, "log_fits", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            commands.crossval(own)
+    monkeypatch.setattr(folds, "fit", None)  # nothing is left to fit
+    commands.crossval(own)
+    runs = MlflowClient().search_runs([MlflowClient().get_experiment_by_name("again").experiment_id])
+    assert sorted(run.info.status for run in runs) == ["FINISHED", "KILLED"]
+    assert not list(prepare(own).pixels.folder.glob("folds/*"))
 
 
 def test_the_gain_over_the_best_single_network_has_an_interval(crossed):
