@@ -18,13 +18,28 @@ from cellml.config import Data, Experiment, Split
 from cellml.data import cache, checks, decode, duplicates, report, splits, store
 from cellml.data.cache import PixelCache
 from cellml.data.decode import Decoded
-from cellml.data.manifest import AUXILIARY, BOX, FRAME, MIXTURE, PARENT, SEQUENCE, SOFT, VOTES, Manifest, strata
+from cellml.data.manifest import (
+    AUXILIARY,
+    BOX,
+    FRAME,
+    MASK_VALUE,
+    MIXTURE,
+    PAGE,
+    PARENT,
+    SEQUENCE,
+    SOFT,
+    TRANSCRIPT,
+    VOTES,
+    Manifest,
+    strata,
+)
 from cellml.data.problems import Problem, Rows
 from cellml.data.report import Report
-from cellml.data.sources import SOURCES
+from cellml.data.sources import SOURCES, base
+from cellml.data.tracks import lineage
 from cellml.errors import UserError
 
-SELF_MADE = ("simulated",)  # sources that need no data folder
+SELF_MADE = ("simulated", "simulated_movies")  # sources that need no data folder
 
 
 @dataclass(frozen=True)
@@ -83,10 +98,9 @@ def read(data: Data, cache_dir: Path | None = None, progress: bool = False) -> D
         total = sum(len(p.ids) for p in decoded.problems)
         raise UserError(f"{bad.message} ({total} bad images in all); mend it, or set data.on_bad_image: skip")
     kept = None if data.channels is None else tuple(data.channels)
-    report = Report(problems=[*rows.problems, *decoded.problems])
-    return Dataset(
-        Manifest(_decoded_rows(rows, decoded, data.partial), rows.classes), decoded.pixels, report, rows.root, kept
-    )
+    table = _decoded_rows(rows, decoded, data.partial)
+    report = Report(problems=[*rows.problems, *decoded.problems, *_incomplete(rows.table, table)])
+    return Dataset(Manifest(table, rows.classes), decoded.pixels, report, rows.root, kept)
 
 
 def assign(table: pd.DataFrame, split: Split) -> tuple[npt.NDArray[np.object_], list[Problem]]:
@@ -94,7 +108,8 @@ def assign(table: pd.DataFrame, split: Split) -> tuple[npt.NDArray[np.object_], 
 
     Where the source names no test rows, `split.test` of all rows are drawn, from those without a split if there are
     any, else from the training rows. Where it names no validation rows, `split.validation` of the training rows are
-    drawn. Copies of an image are kept together as a group is. The draw depends on the ids, not on the rows' order.
+    drawn. Copies of an image, and mother and daughter cells of movies, are kept together as a group is. The draw depends
+    on the ids, not on the rows' order.
 
     Returns:
         (N,) "train", "val" or "test", and problems.
@@ -103,7 +118,10 @@ def assign(table: pd.DataFrame, split: Split) -> tuple[npt.NDArray[np.object_], 
         UserError: no training rows, or too few groups.
     """
     order = np.argsort(table["id"].to_numpy(dtype=str), kind="stable")
-    labels, groups = strata(table)[order], splits.joined(table["group"], table["pixels"])[order]
+    whole = table["group"]
+    if SEQUENCE in table:
+        whole = lineage.families(table[SEQUENCE], table.get(PARENT, table[SEQUENCE]), whole)
+    labels, groups = strata(table)[order], splits.joined(whole, table["pixels"])[order]
     names = table["split"].to_numpy(dtype=object)[order]
     problems = []
     if "test" not in names and split.test > 0:
@@ -140,17 +158,29 @@ def _read(data: Data, cache_dir: Path, progress: bool) -> Rows:
 def _decoded_rows(rows: Rows, decoded: Decoded, partial: bool) -> pd.DataFrame:
     table = rows.table.copy()
     table["row"], table["pixels"] = decoded.rows, decoded.hashes
-    table = table[decoded.rows >= 0].reset_index(drop=True)
-    left = set(table["label"])
+    lost = table["row"] < 0
+    if SEQUENCE in table:
+        lost = table[SEQUENCE].isin(set(table[SEQUENCE][lost]))
+    table = table[~lost].reset_index(drop=True)
+    left = base.stages(table)
     gone = [name for name in rows.classes if name not in left]
     if gone and not partial:
         raise UserError(
             f"Expected readable images of class {gone[0]!r}, found none: {decoded.problems[0].message}; mend them"
         )
-    optional = [c for c in (*BOX, "page", "mask", MIXTURE, SEQUENCE, FRAME, PARENT) if c in table] + [
-        c for c in table if str(c).startswith((SOFT, VOTES, AUXILIARY))
-    ]
+    optional = [
+        c for c in (*BOX, PAGE, "mask", MASK_VALUE, MIXTURE, SEQUENCE, FRAME, PARENT, TRANSCRIPT) if c in table
+    ] + [c for c in table if str(c).startswith((SOFT, VOTES, AUXILIARY))]
     return table[["id", "file", "label", "group", "split", "pixels", "row", *optional]]
+
+
+def _incomplete(before: pd.DataFrame, after: pd.DataFrame) -> list[Problem]:
+    """Sequences that are left out whole because one of their frames could not be read."""
+    if SEQUENCE not in before or len(before) == len(after):
+        return []
+    lost = tuple(sorted(set(before[SEQUENCE]) - set(after[SEQUENCE])))
+    text = f"{report.many(len(lost), 'sequence')} left out, since a frame cannot be read ({lost[0]}, say)"
+    return [Problem("incomplete sequence", text, lost)]
 
 
 def _drawn(
