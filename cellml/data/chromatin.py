@@ -132,7 +132,7 @@ def _shape(cell: Cell, look: Looks) -> _Shape:
     width = width * (0.2 + 0.3 * telophase + 0.5 * grown)
     length = length * (0.6 + 0.05 * telophase + (look.aspect - 0.65) * grown) / look.aspect
     falling = 1 - (1 - look.rough) * (0.65 * telophase + 0.35 * grown)
-    condensed = np.maximum(look.rough + (1 - look.rough) * prophase**1.5, falling)
+    condensed = np.maximum(look.rough + (1 - look.rough) * prophase**0.8, falling)
     packed = np.maximum(thin, 0.8 * (1 - telophase) + 0.2 * (1 - grown))
     spindle = np.clip(metaphase * 3, 0, 1) * (1 - 0.4 * anaphase) + 0.4 * (1 - telophase)
     pole = np.where(parting, gap + 0.35, 0.9 * (1 - 0.6 * look.lean))

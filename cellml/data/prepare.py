@@ -108,8 +108,8 @@ def assign(table: pd.DataFrame, split: Split) -> tuple[npt.NDArray[np.object_], 
 
     Where the source names no test rows, `split.test` of all rows are drawn, from those without a split if there are
     any, else from the training rows. Where it names no validation rows, `split.validation` of the training rows are
-    drawn. Copies of an image, and mother and daughter cells of movies, are kept together as a group is. The draw depends
-    on the ids, not on the rows' order.
+    drawn. Copies of an image, and mother and daughter cells of movies, are kept together as a group is. The draw
+    depends on the ids, not on the rows' order.
 
     Returns:
         (N,) "train", "val" or "test", and problems.
@@ -164,7 +164,7 @@ def _decoded_rows(rows: Rows, decoded: Decoded, partial: bool) -> pd.DataFrame:
     table = table[~lost].reset_index(drop=True)
     left = base.stages(table)
     gone = [name for name in rows.classes if name not in left]
-    if gone and not partial:
+    if gone and left and not partial:
         raise UserError(
             f"Expected readable images of class {gone[0]!r}, found none: {decoded.problems[0].message}; mend them"
         )

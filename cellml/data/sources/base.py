@@ -113,7 +113,7 @@ def assemble(
         raise UserError(
             f"Expected rows of the classes {list(labels.classes)} in {where}, found none; correct data.classes"
         )
-    if not data.partial:
+    if not data.partial and (frames is None or stages(table)):
         _require_rows(stages(table), labels.classes, where)
     return Rows(table, labels.classes, [*labels.problems, *problems])
 

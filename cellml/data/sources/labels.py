@@ -92,7 +92,7 @@ def of_frames(values: npt.ArrayLike, data: Data, where: str, lines: npt.ArrayLik
     """Labels of the frames of movies, (N,) text values: blank ones, and with data.unlisted `drop` others, are unknown.
 
     Raises:
-        UserError: no data.classes, or a stage that it does not list; names the line.
+        UserError: no data.classes, or a stage that it does not list; names the line ("line 7").
     """
     texts = np.asarray(values, dtype=object)
     if data.classes is None:
@@ -105,7 +105,7 @@ def of_frames(values: npt.ArrayLike, data: Data, where: str, lines: npt.ArrayLik
     if strange.any() and data.unlisted == "error":
         row = int(strange.argmax())
         raise UserError(
-            f"Expected a stage listed in data.classes, found {texts[row]!r} in {where}, line "
+            f"Expected a stage listed in data.classes, found {texts[row]!r} in {where}, "
             f"{np.asarray(lines)[row]}; {near(texts[row], mapping)}; list it, or set data.unlisted: drop"
         )
     text = f"{_rows(strange)} of {where} with a stage that data.classes does not list, counted as unknown"

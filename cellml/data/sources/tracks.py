@@ -72,8 +72,6 @@ def tracks(
     table = lineage.gaps(table, gaps == "fill", where)
     table, problems = _long_enough(table, shortest, where)
     named = labels.of_frames(table["label"].to_numpy(dtype=object), data, where, table["line"])
-    if not (table["label"] != "").any():
-        data = data.model_copy(update={"partial": True})
     sequence, boxes = _sequence(table, movies, "track"), _boxes(table, data.window)
     columns = pd.DataFrame({SEQUENCE: sequence, FRAME: table.groupby(sequence, sort=False).cumcount()})
     columns[PARENT] = np.where(table["parent"] != "", _sequence(table, movies, "parent"), "")
@@ -108,7 +106,7 @@ def _counted(table: pd.DataFrame, movies: dict[str, Field], first: int | None, w
         at = table.iloc[int(wrong.argmax())]
         low = start[at.movie]
         raise UserError(
-            f"Expected frames {low} to {low + movies[at.movie].length - 1} of {at.movie} in {where}, line {at.line} "
+            f"Expected frames {low} to {low + movies[at.movie].length - 1} of {at.movie} in {where}, {at.line} "
             f"has {at.frame}; correct it, or set data.options.first"
         )
     high = np.array([movies[name].size[::-1] for name in table["movie"]])
@@ -117,7 +115,7 @@ def _counted(table: pd.DataFrame, movies: dict[str, Field], first: int | None, w
         at = table.iloc[int(wrong.argmax())]
         height, width = movies[at.movie].size
         raise UserError(
-            f"Expected cells inside the {width} x {height} pixels of {at.movie} in {where}, line {at.line} has "
+            f"Expected cells inside the {width} x {height} pixels of {at.movie} in {where}, {at.line} has "
             f"x {at.x:g}, y {at.y:g}; correct it, or data.options x and y"
         )
     return table.assign(frame=frame)

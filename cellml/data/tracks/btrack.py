@@ -33,7 +33,7 @@ def read(folder: Path) -> pd.DataFrame:
     table["frame"], table["x"], table["y"] = numbers["t"].astype(np.int64), numbers["x"], numbers["y"]
     mother = _mothers(folder / GRAPH)
     table["parent"] = [mother.get(track, "") for track in table["track"]]
-    table["label"], table["line"] = "", np.arange(len(table)) + 2
+    table["label"], table["line"] = "", columns.lines(len(table))
     if (folder / PROPERTIES).is_file():
         more = columns.read(folder / PROPERTIES)
         if len(more) != len(table):

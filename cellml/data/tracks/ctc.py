@@ -55,7 +55,9 @@ def _movie(root: Path, path: Path) -> pd.DataFrame:
         mask = file.relative_to(root).as_posix()
         for label, (begin, end, parent, line) in lines.items():
             if begin <= number <= end and label in centre:
-                rows.append((str(label), number, *centre[label], str(parent) if parent else "", line, mask, label))
+                rows.append(
+                    (str(label), number, *centre[label], str(parent) if parent else "", f"line {line}", mask, label)
+                )
     names = ["track", "frame", "x", "y", "parent", "line", "mask", "mask_value"]
     table = pd.DataFrame(rows, columns=names)
     for label, (_, _, _, line) in lines.items():

@@ -72,10 +72,10 @@ def from_table(path: Path, names: Names, frames: str | None, root: Path) -> pd.D
     """
     raw = columns.read(path)
     where = path.name
-    table = pd.DataFrame({"line": np.arange(len(raw)) + 2})
+    table = pd.DataFrame({"line": columns.lines(len(raw))})
     table["track"] = [plain(t) for t in columns.column(raw, names.track, where, "data.options.track")]
     if (blank := (table["track"] == "").to_numpy()).any():
-        raise UserError(f"Expected a track in each line of {where}, line {table['line'][blank.argmax()]} has none")
+        raise UserError(f"Expected a track in each line of {where}, {table['line'][blank.argmax()]} has none")
     table["frame"] = whole(raw, names.frame, where, "data.options.frame")
     for axis, name in (("x", names.x), ("y", names.y)):
         table[axis] = number(raw, name, where, f"data.options.{axis}")
@@ -160,13 +160,13 @@ def _labelled(tracks: pd.DataFrame, path: Path, names: Names) -> pd.DataFrame:
     table["frame"] = whole(raw, names.frame, path.name, "data.options.frame")
     if "movie" in keys:
         table["movie"] = raw[names.movie]
-    table["line"] = np.arange(len(table)) + 2
+    table["line"] = columns.lines(len(table))
     known = set(zip(*(tracks[k] for k in keys), strict=True))
     strange = [key not in known for key in zip(*(table[k] for k in keys), strict=True)]
     if any(strange):
         at = table.iloc[strange.index(True)]
         raise UserError(
-            f"Expected labels of frames that are tracked in {path.name}, line {at.line} has frame {at.frame} of track "
+            f"Expected labels of frames that are tracked in {path.name}, {at.line} has frame {at.frame} of track "
             f"{at.track}, which is not; correct it"
         )
     attrs = tracks.attrs

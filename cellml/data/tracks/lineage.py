@@ -1,7 +1,7 @@
 """What holds of a table of tracks: every frame once and none missing, mothers that are there, families.
 
 A table of tracks has one row a frame of a track: `movie` and `track` (str), `frame` (int), `x`, `y` (float, pixels),
-`parent` (a track of the same movie, "" for none), `label` ("" where unknown) and `line` (of the file, for messages).
+`parent` (a track of the same movie, "" for none), `label` ("" where unknown) and `line` (for messages: "line 7").
 """
 
 import numpy as np
@@ -48,12 +48,12 @@ def roots(tracks: pd.DataFrame, where: str) -> npt.NDArray[np.object_]:
         line = lines[movie, track]
         if (movie, mother) not in first.index:
             raise UserError(
-                f"Expected a track {mother} as parent of track {track} in {where}, line {line}, found none; correct "
+                f"Expected a track {mother} as parent of track {track} in {where}, {line}, found none; correct "
                 "the parent or leave it blank"
             )
         if last[movie, mother] >= first[movie, track]:
             raise UserError(
-                f"Expected the parent of track {track} to end before it, in {where}, line {line}: track {mother} ends "
+                f"Expected the parent of track {track} to end before it, in {where}, {line}: track {mother} ends "
                 f"in frame {last[movie, mother]}, {track} starts in {first[movie, track]}; correct one of them"
             )
     found: dict[tuple[str, str], str] = {}
@@ -80,7 +80,7 @@ def gaps(tracks: pd.DataFrame, fill: bool, where: str) -> pd.DataFrame:
     if len(wrong := np.flatnonzero(step == 0)):
         at = tracks.iloc[wrong[0]]
         raise UserError(
-            f"Expected each frame of a track once in {where}, found frame {at.frame} of track {at.track} again in line "
+            f"Expected each frame of a track once in {where}, found frame {at.frame} of track {at.track} again in "
             f"{at.line}; remove one"
         )
     holes = np.flatnonzero(step > 1)
@@ -90,7 +90,7 @@ def gaps(tracks: pd.DataFrame, fill: bool, where: str) -> pd.DataFrame:
         at, before = tracks.iloc[holes[0]], tracks.iloc[holes[0] - 1]
         raise UserError(
             f"Expected track {at.track} in every frame from first to last in {where}, frame {before.frame + 1} is "
-            f"missing between the lines {before.line} and {at.line}; add it, or set data.options.gaps: fill"
+            f"missing between {before.line} and {at.line}; add it, or set data.options.gaps: fill"
         )
     copies = tracks.loc[np.repeat(tracks.index.to_numpy(), step)].reset_index(drop=True)
     back = np.concatenate([np.arange(n - 1, -1, -1) for n in step])  # frames before the row that was copied

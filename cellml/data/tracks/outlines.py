@@ -25,7 +25,7 @@ def read(root: Path, cache_dir: Path, movie: str) -> pd.DataFrame:
     """Tracks of the cells that are outlined in a movie; the centre is that of the outline's area.
 
     Returns:
-        Columns movie, track, frame (from 0), x, y, parent (""), label (""), line (the outline's number), mask (a label
+        Columns movie, track, frame (from 0), x, y, parent (""), label (""), line (the outline's file), mask (a label
         image in the cache), mask_value.
 
     Raises:
@@ -37,7 +37,8 @@ def read(root: Path, cache_dir: Path, movie: str) -> pd.DataFrame:
     centres = np.array([roi.centroid(outline.points) for outline in found])
     table = pd.DataFrame({"track": [cell for _, cell in numbers], "frame": [frame for frame, _ in numbers]})
     table["x"], table["y"] = centres[:, 0], centres[:, 1]
-    table["movie"], table["parent"], table["label"], table["line"] = movie, "", "", np.arange(len(table)) + 1
+    table["movie"], table["parent"], table["label"] = movie, "", ""
+    table["line"] = [f"{outline.name}{roi.SUFFIX}" for outline in found]
     table[["track", "movie", "parent", "label"]] = table[["track", "movie", "parent", "label"]].astype(object)
     size = fields.field(root, movie).size
     folder = _masks(found, table, size, cache_dir)
