@@ -2,7 +2,10 @@
 
 from cellml.data.sources import (  # noqa: F401  (they register themselves)
     folders,
+    onsets,
     points,
+    pseudo_movies,
+    sequences,
     simulated,
     simulated_movies,
     table,
