@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -95,7 +96,7 @@ class Movie:
         place = self._axes.index(self._time) if self._time else 0
         if self._file is None:
             return np.array(np.load(self.path, mmap_mode="r").take(frame, place))
-        series = self._file.series[0]
+        series: Any = self._file.series[0]
         if series.dataoffset is not None:
             dtype = series.dtype.newbyteorder(self._file.byteorder)
             mapped = np.memmap(self.path, dtype, "r", offset=series.dataoffset, shape=self._shape)

@@ -87,7 +87,8 @@ def read(data: Data, cache_dir: Path | None = None, progress: bool = False) -> D
         progress: show progress bars.
 
     Raises:
-        UserError: see the source; also a bad image with `on_bad_image: error`, or a class without a readable image.
+        UserError: see the source; also a bad image with `on_bad_image: error`, a class without a readable image, or a
+            sequence with frames of different sizes.
     """
     cache_dir = cache.folder(cache_dir)
     rows = _read(data, cache_dir, progress)
@@ -99,6 +100,7 @@ def read(data: Data, cache_dir: Path | None = None, progress: bool = False) -> D
         raise UserError(f"{bad.message} ({total} bad images in all); mend it, or set data.on_bad_image: skip")
     kept = None if data.channels is None else tuple(data.channels)
     table = _decoded_rows(rows, decoded, data.partial)
+    _check_sizes(table, decoded.pixels)
     report = Report(problems=[*rows.problems, *decoded.problems, *_incomplete(rows.table, table)])
     return Dataset(Manifest(table, rows.classes), decoded.pixels, report, rows.root, kept)
 
@@ -118,10 +120,7 @@ def assign(table: pd.DataFrame, split: Split) -> tuple[npt.NDArray[np.object_], 
         UserError: no training rows, or too few groups.
     """
     order = np.argsort(table["id"].to_numpy(dtype=str), kind="stable")
-    whole = table["group"]
-    if SEQUENCE in table:
-        whole = lineage.families(table[SEQUENCE], table.get(PARENT, table[SEQUENCE]), whole)
-    labels, groups = strata(table)[order], splits.joined(whole, table["pixels"])[order]
+    labels, groups = strata(table)[order], splits.joined(_families(table), table["pixels"])[order]
     names = table["split"].to_numpy(dtype=object)[order]
     problems = []
     if "test" not in names and split.test > 0:
@@ -172,6 +171,30 @@ def _decoded_rows(rows: Rows, decoded: Decoded, partial: bool) -> pd.DataFrame:
         c for c in (*BOX, PAGE, "mask", MASK_VALUE, MIXTURE, SEQUENCE, FRAME, PARENT, TRANSCRIPT) if c in table
     ] + [c for c in table if str(c).startswith((SOFT, VOTES, AUXILIARY))]
     return table[["id", "file", "label", "group", "split", "pixels", "row", *optional]]
+
+
+def _check_sizes(table: pd.DataFrame, pixels: PixelCache) -> None:
+    """Refuse sequences whose frames differ in size."""
+    if SEQUENCE not in table:
+        return
+    shapes = pixels.shapes[table["row"].to_numpy(dtype=np.int64), :2]
+    first = table.groupby(SEQUENCE, sort=False)["row"].transform("first").to_numpy(dtype=np.int64)
+    usual = pixels.shapes[first, :2]
+    if not (odd := (shapes != usual).any(axis=1)).any():
+        return
+    at = int(odd.argmax())
+    one = table["file"][(table["row"] == first[at]).idxmax()]
+    raise UserError(
+        f"Expected the frames of {table[SEQUENCE][at]} of one size, found {usual[at, 0]} x {usual[at, 1]} pixels in {one} "
+        f"and {shapes[at, 0]} x {shapes[at, 1]} in {table['file'][at]}; crop or resize them alike"
+    )
+
+
+def _families(table: pd.DataFrame) -> npt.ArrayLike:
+    """Group of each row; of frames, one that mother and daughters share."""
+    if SEQUENCE not in table:
+        return table["group"]
+    return lineage.families(table[SEQUENCE], table.get(PARENT, table[SEQUENCE]), table["group"])
 
 
 def _incomplete(before: pd.DataFrame, after: pd.DataFrame) -> list[Problem]:

@@ -60,7 +60,7 @@ def find(root: Path, raw: str, mask: str) -> tuple[list[Cell], bool]:
         The cells in natural order, and whether they have folders `raw`.
 
     Raises:
-        UserError: no cells, one of a single frame, or frames missing or of different sizes; names folder and files.
+        UserError: no cells, one of a single frame, or frames missing; names folder and files.
     """
     folders: dict[str, list[str]] = {}
     for file in images.files_below(root):
@@ -84,13 +84,11 @@ def _cell(root: Path, name: str, where: str, files: list[str], masks: list[str])
         length, paged = len(movie.Movie(root / ordered[0])), True
     if length < 2:
         raise UserError(f"Expected several frames in {name}, found one ({files[0]}); add the others or remove it")
-    if not paged:
-        fields.same_size(root, ordered, name)
     return Cell(name, where, SISTER.sub("B", name), tuple(ordered), _matched(ordered, masks, name), length, paged)
 
 
 def _matched(files: list[str], masks: list[str], name: str) -> tuple[str, ...]:
-    """The mask of each frame: that of the same name without ending, or where no name fits, the one in the same place."""
+    """The mask of each frame: of the same name without ending, or where no name fits, the one in the same place."""
     stems = {_stem(file): file for file in masks}
     found = [stems.get(_stem(file), "") for file in files]
     if not masks or any(found):
@@ -113,6 +111,6 @@ def _movies(names: list[str]) -> dict[str, str]:
     if all(above.values()):
         return above
     found = {name: POSITION.search(name) for name in names}
-    return {
-        name: match[0] if (match := found[name]) and all(found.values()) else SISTER.sub("B", name) for name in names
-    }
+    if all(found.values()):
+        return {name: match[0] for name, match in found.items() if match}
+    return {name: SISTER.sub("B", name) for name in names}

@@ -1,6 +1,7 @@
 """Movies of one cell each, and the frames in which its stages begin."""
 
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -39,8 +40,9 @@ def onsets(data: Data, root: Path, cache_dir: Path, *, first: int = 0) -> Rows:
     refuse(data, "label", "votes", "probabilities", "id")
     path = columns.find(data.table, root)
     frame, where = columns.read(path), path.name
-    classes = data.classes or [name for name in frame if _counts(frame[name])]
-    data = data.model_copy(update={"classes": list(classes.values()) if isinstance(classes, dict) else classes})
+    classes = data.classes or [str(name) for name in frame if _counts(frame[name])]
+    order = list(classes.values()) if isinstance(classes, dict) else classes
+    data = data.model_copy(update={"classes": order})
     begins = _columns(frame, classes, where)
     files = paths.files(frame, np.full(len(frame), "?", dtype=object), data.file, root, where)
     if (repeated := pd.Series(files).duplicated().to_numpy()).any():
@@ -50,7 +52,7 @@ def onsets(data: Data, root: Path, cache_dir: Path, *, first: int = 0) -> Rows:
     values, source = [], np.repeat(np.arange(len(frame)), [movie.length for movie in movies])
     for row, movie in enumerate(movies):
         at = [_onset(frame[name][row], name, first, movie, f"{where}, line {row + 2}") for name in begins.values()]
-        values += _stages(list(begins), at, (data.classes or [])[0], movie, f"{where}, line {row + 2}")
+        values += _stages(list(begins), at, order[0], movie, f"{where}, line {row + 2}")
     number = np.concatenate([np.arange(movie.length) for movie in movies])
     frames = pd.DataFrame({SEQUENCE: files[source], FRAME: number})
     if any(movie.paged for movie in movies):
@@ -94,7 +96,7 @@ def _onset(text: str, name: str, first: int, movie: Field, place: str) -> int | 
 
 def _stages(names: list[str], onsets: list[int | None], before: str, movie: Field, place: str) -> list[str]:
     found = [(at, name) for at, name in zip(onsets, names, strict=True) if at is not None]
-    for (at, name), (later, following) in zip(found, found[1:], strict=False):
+    for (at, name), (later, following) in pairwise(found):
         if later <= at:
             raise UserError(
                 f"Expected {following} to begin after {name} in {place}, got {later} and {at}; correct the onsets"

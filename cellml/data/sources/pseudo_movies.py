@@ -15,7 +15,6 @@ from cellml.data.problems import Problem, Rows
 from cellml.data.report import many
 from cellml.data.sources import folders, labels
 from cellml.data.sources.base import SOURCES, assemble, refuse
-from cellml.data.tracks import fields
 from cellml.errors import UserError
 
 SPREAD = 6.0  # shape of the gamma distribution of durations: 40 % of the mean is its standard deviation
@@ -53,8 +52,7 @@ def pseudo_movies(
         seed: of the dealing.
 
     Raises:
-        UserError: no order, an unknown class in `durations`, a class with fewer images than pools, or images of
-            different sizes.
+        UserError: no order, an unknown class in `durations`, or a class with fewer images than pools.
     """
     refuse(data, "table", "file", "label", "votes", "probabilities", "id", "split", "mask")
     stock, problems = _stock(root, data)
@@ -63,6 +61,11 @@ def pseudo_movies(
         raise UserError(
             f"Expected a pool or more, a sequence or more for each ({pools}), and a frame or more for each class "
             f"({len(mean)}), got count {count} and frames {frames}; correct data.options"
+        )
+    if scarce := [name for name, files in stock.items() if len(files) < pools]:
+        raise UserError(
+            f"Expected an image or more of {scarce[0]!r} for each of {pools} pools, found {len(stock[scarce[0]])}; "
+            "lower data.options.pools"
         )
     rng = np.random.default_rng(seed)
     decks = {
@@ -80,7 +83,6 @@ def pseudo_movies(
         part = pd.DataFrame({SEQUENCE: f"sequence {number + 1}", FRAME: np.arange(len(names))})
         parts.append(part.assign(file=files, label=names, pool=f"pool {pool + 1}"))
     table = pd.concat(parts, ignore_index=True)
-    fields.same_size(root, list(dict.fromkeys(table["file"])), str(root))
     given = data.model_copy(update={"classes": list(stock)})
     named = labels.of_frames(table["label"].to_numpy(dtype=object), given, str(root), [str(root)] * len(table))
     texts = table[[SEQUENCE, "label", "pool"]].astype(object)
@@ -103,7 +105,7 @@ def _stock(root: Path, data: Data) -> tuple[dict[str, list[str]], list[Problem]]
         raise UserError("Expected the classes in the order of the cell cycle in data.classes, got none; list them")
     table = folders.folders(data.model_copy(update={"unlisted": "drop", "group": None}), root, root).table
     seen: set[bytes] = set()
-    copies = []
+    copies: list[str] = []
     stock: dict[str, list[str]] = {}
     order = list(dict.fromkeys(data.classes.values() if isinstance(data.classes, dict) else data.classes))
     for name in order:

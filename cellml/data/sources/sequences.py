@@ -50,8 +50,8 @@ def sequences(
         late: frames of LiveCellMiner's third stage after which a cell counts as interphase again; default: never.
 
     Raises:
-        UserError: no cells, frames missing or of different sizes, a cell of one frame, more labels than frames, an
-            unknown stage, or a transcript that does not fit.
+        UserError: no cells, frames missing, a cell of one frame, more labels than frames, an unknown stage, or a
+            transcript that does not fit.
     """
     refuse(data, "votes", "probabilities", "id", "file")
     found, published = cells.find(root, raw, mask)
@@ -73,8 +73,8 @@ def sequences(
         problems.append(Problem("no label", text, left))
     table = _frames(kept, transcripts)
     stages = [known.get(cell.name) or Stages([""] * cell.length, [where] * cell.length) for cell in kept]
-    values, lines = sum((s.values for s in stages), start=[]), sum((s.lines for s in stages), start=[])
-    named = labels.of_frames(np.array(values, dtype=object), data, where, lines)
+    values = np.array([value for each in stages for value in each.values], dtype=object)
+    named = labels.of_frames(values, data, where, [line for each in stages for line in each.lines])
     texts = table[["sequence", "movie", "cell", "family"]]
     more = more.reindex(texts["sequence"], fill_value="").reset_index(drop=True)
     texts = pd.concat([texts, more[[c for c in more if c not in texts]]], axis=1)

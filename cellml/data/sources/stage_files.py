@@ -63,7 +63,7 @@ def _own(rows: list[Row], cell: Cell, cells: list[Cell], shown: str, shared: boo
         same = [other.name for other in cells if _above(other) == _above(cell)]
         if len(rows) != len(same):
             raise UserError(
-                f"Expected a line for each of the {len(same)} cells beside {shown}, got {len(rows)}; add the missing ones"
+                f"Expected a line for each of the {len(same)} cells beside {shown}, got {len(rows)}; correct the file"
             )
         return rows[same.index(cell.name)]
     if len(rows) > 1 and all(len(values) == 1 for _, values in rows):

@@ -102,8 +102,9 @@ def _counted(table: pd.DataFrame, movies: dict[str, Field], first: int | None, w
     start = {name: first if first is not None else field.first if named else 0 for name, field in movies.items()}
     frame = table["frame"] - table["movie"].map(start)
     length = table["movie"].map({name: field.length for name, field in movies.items()})
-    if (wrong := ((frame < 0) | (frame >= length)).to_numpy()).any():
-        at = table.iloc[int(wrong.argmax())]
+    outside = ((frame < 0) | (frame >= length)).to_numpy()
+    if outside.any():
+        at = table.iloc[int(outside.argmax())]
         low = start[at.movie]
         raise UserError(
             f"Expected frames {low} to {low + movies[at.movie].length - 1} of {at.movie} in {where}, {at.line} "
@@ -111,8 +112,9 @@ def _counted(table: pd.DataFrame, movies: dict[str, Field], first: int | None, w
         )
     high = np.array([movies[name].size[::-1] for name in table["movie"]])
     centre = table[["x", "y"]].to_numpy(dtype=np.float64)
-    if (wrong := ((centre < 0) | (centre >= high)).any(axis=1)).any():
-        at = table.iloc[int(wrong.argmax())]
+    beyond = ((centre < 0) | (centre >= high)).any(axis=1)
+    if beyond.any():
+        at = table.iloc[int(beyond.argmax())]
         height, width = movies[at.movie].size
         raise UserError(
             f"Expected cells inside the {width} x {height} pixels of {at.movie} in {where}, {at.line} has "

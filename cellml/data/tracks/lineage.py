@@ -44,8 +44,8 @@ def roots(tracks: pd.DataFrame, where: str) -> npt.NDArray[np.object_]:
     one = tracks.groupby(["movie", "track"], sort=False)
     first, last = one["frame"].min(), one["frame"].max()
     parent, lines = one["parent"].first(), one["line"].first()
-    for (movie, track), mother in parent[parent != ""].items():
-        line = lines[movie, track]
+    for movie, track in parent.index[parent != ""]:
+        mother, line = parent[movie, track], lines[movie, track]
         if (movie, mother) not in first.index:
             raise UserError(
                 f"Expected a track {mother} as parent of track {track} in {where}, {line}, found none; correct "
