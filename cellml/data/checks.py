@@ -23,7 +23,8 @@ def check(manifest: Manifest, pixels: Any) -> Report:
     """Look for what would make scores on this data wrong.
 
     Identical images (by the hash of their decoded pixels; of movies, across groups alone) and near-duplicates across
-    splits (see `duplicates`), groups and families of cells that stand in several splits, classes with too few images in a split, and images without content.
+    splits (see `duplicates`), groups and families of cells that stand in several splits, classes with too few images in
+    a split, and images without content.
 
     Args:
         manifest: split rows with `pixels` and `row` filled.

@@ -92,7 +92,7 @@ def draw(
     columns = (np.floor(u * radius).astype(np.int64) + look.offset[1]) % TABLE
     fine, coarse = texture[0][rows, columns], texture[1][rows, columns]
     loose = 0.5 + 0.1 * coarse + 0.06 * fine
-    threads = 0.2 + 0.75 * np.exp(-((fine / 0.5) ** 2)) * (1 + 0.2 * coarse)
+    threads = 0.25 + 0.95 * np.exp(-((fine / 0.5) ** 2)) * (1 + 0.2 * coarse)
     dense = 1 + 0.12 * fine
     inside = (1 - shape.condensed) * loose + shape.condensed * ((1 - shape.packed) * threads + shape.packed * dense)
     chromatin = np.float32(look.brightness) * body * np.maximum(inside, 0)

@@ -185,8 +185,8 @@ def _check_sizes(table: pd.DataFrame, pixels: PixelCache) -> None:
     at = int(odd.argmax())
     one = table["file"][(table["row"] == first[at]).idxmax()]
     raise UserError(
-        f"Expected the frames of {table[SEQUENCE][at]} of one size, found {usual[at, 0]} x {usual[at, 1]} pixels in {one} "
-        f"and {shapes[at, 0]} x {shapes[at, 1]} in {table['file'][at]}; crop or resize them alike"
+        f"Expected the frames of {table[SEQUENCE][at]} of one size, found {usual[at, 0]} x {usual[at, 1]} pixels in "
+        f"{one} and {shapes[at, 0]} x {shapes[at, 1]} in {table['file'][at]}; crop or resize them alike"
     )
 
 
