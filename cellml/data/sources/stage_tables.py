@@ -96,7 +96,8 @@ def _transcript(text: str, cell: Cell, data: Data, place: str) -> str:
     parts = [part.strip() for part in text.split(ARROW)]
     if "" in parts:
         raise UserError(f"Expected stages in order, a{ARROW}b{ARROW}c, in {place}, got {text!r}; correct it")
-    names = labels.of_frames(np.array(parts, dtype=object), data, place.partition(",")[0], [place] * len(parts)).names
+    where, _, line = place.partition(", ")
+    names = labels.of_frames(np.array(parts, dtype=object), data, where, [line] * len(parts)).names
     names = np.array([name for n, name in enumerate(names) if name and (n == 0 or name != names[n - 1])])
     if any(ARROW in name for name in names):
         raise UserError(f"Expected class names without {ARROW!r} where there are transcripts, got {list(names)}")

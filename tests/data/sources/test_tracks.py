@@ -130,7 +130,7 @@ def test_mistakes_are_told_in_one_line(movie, read, text, settings, said):
 def test_a_movie_of_one_frame(read, tmp_path):
     tifffile.imwrite(tmp_path / "m.tif", np.zeros((9, 9), np.uint8))
     (tmp_path / "tracks.csv").write_text("track,frame,x,y,movie\n1,0,3,3,m.tif\n")
-    with pytest.raises(UserError, match="several frames in m.tif, found one"):
+    with pytest.raises(UserError, match=r"several frames in m.tif, found one"):
         read("tracks", classes=["a", "b"])
 
 

@@ -70,5 +70,5 @@ def test_a_track_file_in_a_folder_of_another_name(folder):
     (folder / "01_GT").rename(folder / "01_OTHER")
     with pytest.raises(UserError, match="MOVIE_GT"):
         ctc.read(folder)
-    with pytest.raises(UserError, match="man_track.txt or res_track.txt"):
+    with pytest.raises(UserError, match=r"man_track.txt or res_track.txt"):
         ctc.read(folder / "01")
