@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from cellml.data import duplicates
 from cellml.data.duplicates import Pair
-from cellml.data.manifest import SPLITS, Manifest
+from cellml.data.manifest import PARENT, SEQUENCE, SPLITS, Manifest
 from cellml.data.problems import Problem
 from cellml.data.report import Report, many
 
@@ -22,8 +22,9 @@ SHOWN = 3  # examples named in a message
 def check(manifest: Manifest, pixels: Any) -> Report:
     """Look for what would make scores on this data wrong.
 
-    Identical images (by the hash of their decoded pixels) and near-duplicates across splits (see `duplicates`), groups
-    that stand in several splits, classes with too few images in a split, and images without content.
+    Identical images (by the hash of their decoded pixels; of movies, across groups alone) and near-duplicates across
+    splits (see `duplicates`), groups and families of cells that stand in several splits, classes with too few images in
+    a split, and images without content.
 
     Args:
         manifest: split rows with `pixels` and `row` filled.
@@ -33,7 +34,7 @@ def check(manifest: Manifest, pixels: Any) -> Report:
     splits = [s for s in (*SPLITS, "") if (table["split"] == s).any()]
     parts = {s: manifest.split(s) for s in splits}
     copies = _identical(manifest)
-    problems = [*_absent(parts), *_few(parts), *_straddling(manifest), *_copies(manifest, copies)]
+    problems = [*_absent(parts), *_few(parts), *_straddling(manifest), *_parted(manifest), *_copies(manifest, copies)]
     similar: list[Pair] = []
     if len(manifest):
         rows = manifest.rows
@@ -59,13 +60,18 @@ def _identical(manifest: Manifest) -> list[npt.NDArray[np.int64]]:
     table = manifest.table.reset_index(drop=True)
     hashed = table[table["pixels"] != ""]
     repeated = hashed[hashed["pixels"].duplicated(keep=False)]
-    return [rows.index.to_numpy(dtype=np.int64) for _, rows in repeated.groupby("pixels", sort=False)]
+    sets = [rows.index.to_numpy(dtype=np.int64) for _, rows in repeated.groupby("pixels", sort=False)]
+    if SEQUENCE not in table:
+        return sets
+    groups = table["group"].to_numpy(dtype=object)  # frames of one cell may well be alike
+    return [rows for rows in sets if len(set(groups[rows])) > 1]
 
 
 def _absent(parts: dict[str, Manifest]) -> Iterator[Problem]:
     for split, part in parts.items():
+        passed = {part.classes[k] for stages in part.transcripts.values() for k in stages}
         for name, count in part.counts.items():
-            if count:
+            if count or name in passed:
                 continue
             if split == "train":
                 yield Problem(
@@ -111,6 +117,28 @@ def _straddling(manifest: Manifest) -> Iterator[Problem]:
         )
 
 
+def _parted(manifest: Manifest) -> Iterator[Problem]:
+    """Mothers and daughters, or frames of one cell, in different splits."""
+    table = manifest.table
+    if SEQUENCE not in table or PARENT not in table:
+        return
+    split = dict(zip(table[SEQUENCE], table["split"], strict=True))
+    one = table.drop_duplicates(SEQUENCE)
+    bad = [
+        (name, mother)
+        for name, mother in zip(one[SEQUENCE], one[PARENT], strict=True)
+        if mother in split and split[mother] != split[name]
+    ]
+    if bad:
+        shown = _examples(f"{mother} in {split[mother]} and {name} in {split[name]}" for name, mother in bad)
+        yield Problem(
+            "family across splits",
+            f"{many(len(bad), 'daughter')} and their mothers stand in different splits ({shown}): scores will be too "
+            "good; keep each family in one split, or remove data.split to have families divided whole",
+            tuple(table.loc[table[SEQUENCE].isin([name for name, _ in bad]), "id"]),
+        )
+
+
 def _copies(manifest: Manifest, copies: list[npt.NDArray[np.int64]]) -> Iterator[Problem]:
     ids = manifest.ids
     labels = manifest.table["label"].to_numpy(dtype=object)
@@ -148,7 +176,14 @@ def _similar(manifest: Manifest, gray: npt.NDArray[np.float32]) -> list[Pair]:
     splits = manifest.table["split"].to_numpy(dtype=object)
     digests = manifest.table["pixels"].to_numpy(dtype=object)
     pairs = duplicates.near_duplicates(gray, splits)
-    return [p for p in pairs if not (digests[p.first] and digests[p.first] == digests[p.second])]
+    unlike = [p for p in pairs if not (digests[p.first] and digests[p.first] == digests[p.second])]
+    if (sequences := manifest.sequences) is None:
+        return unlike
+    best: dict[tuple[str, str], Pair] = {}  # of two cells that look alike in many frames, one pair
+    for pair in unlike:
+        key = (sequences[pair.first], sequences[pair.second])
+        best[key] = max(best.get(key, pair), pair, key=lambda p: p.correlation)
+    return sorted(best.values())
 
 
 def _similar_problem(manifest: Manifest, pairs: list[Pair]) -> Iterator[Problem]:

@@ -16,10 +16,10 @@ import numpy.typing as npt
 import pandas as pd
 from rich.progress import track
 
-from cellml.data import cache, images
+from cellml.data import cache, images, movie
 from cellml.data.cache import PixelCache
 from cellml.data.images import BadImageError, Pixels
-from cellml.data.manifest import BOX
+from cellml.data.manifest import BOX, PAGE, SEQUENCE
 from cellml.data.problems import Problem
 from cellml.errors import UserError
 
@@ -52,11 +52,11 @@ def build(
     """Decode the images of a table, or open the cache that an earlier run or another process made of them.
 
     The cache is found by the files' relative paths, sizes and modification times, the boxes and the channels, so a
-    second start reads no image. A file with many boxes is decoded once. Missing, undecodable and constant images
-    become problems.
+    second start reads no image. A file with many boxes is decoded once, a movie frame by frame. Missing, undecodable
+    and constant images become problems; a constant frame of a sequence is kept.
 
     Args:
-        table: columns `id`, `file` and, for crops, `x0, y0, x1, y1`; one row an image.
+        table: columns `id`, `file` and, for crops, `x0, y0, x1, y1`, for movies `page`; one row an image.
         root: folder that `file` is relative to.
         cache_dir: where caches are kept.
         channels: channels to keep.
@@ -69,9 +69,12 @@ def build(
     unique = list(dict.fromkeys(files))
     sizes = [_stat(root / file) for file in unique]
     boxes = table[list(BOX)].to_numpy(dtype=np.int64).tolist() if BOX[0] in table else None
-    final = cache_dir / "pixels" / _key(root, unique, sizes, files, boxes, channels)
+    pages = table[PAGE].to_numpy(dtype=np.int64).tolist() if PAGE in table else None
+    frames = SEQUENCE in table
+    more = [pages, frames] if pages or frames else []
+    final = cache_dir / "pixels" / _key(root, unique, sizes, files, boxes, channels, *more)
     if not (final / "meta.json").exists():
-        _fill(final, _Task(root, files, boxes, channels), progress)
+        _fill(final, _Task(root, files, boxes, pages, channels, frames), progress)
     meta = json.loads((final / "meta.json").read_text(encoding="utf-8"))
     with np.load(final / "index.npz") as index:
         rows, hashes = index["rows"], index["hashes"].astype(str).astype(object)
@@ -89,7 +92,9 @@ class _Task:
     root: Path
     files: list[str]
     boxes: list[list[int]] | None
+    pages: list[int] | None
     channels: Sequence[int] | None
+    frames: bool
 
 
 @dataclass(frozen=True)
@@ -147,9 +152,9 @@ def _fill(final: Path, task: _Task, progress: bool) -> None:
 
 
 def _decode_all(task: _Task, progress: bool) -> Iterator[_Found]:
-    rows_of: dict[str, list[int]] = {}
+    rows_of: dict[tuple[str, int | None], list[int]] = {}
     for row, file in enumerate(task.files):
-        rows_of.setdefault(file, []).append(row)
+        rows_of.setdefault((file, task.pages[row] if task.pages else None), []).append(row)
 
     count = cache.workers(len(rows_of))
     with ThreadPoolExecutor(count) as pool:
@@ -157,22 +162,22 @@ def _decode_all(task: _Task, progress: bool) -> Iterator[_Found]:
         items = iter(rows_of.items())
         for _ in track(range(len(rows_of)), "Decoding images", disable=not progress):
             while len(waiting) < 4 * count and (item := next(items, None)) is not None:
-                waiting.append(pool.submit(_decode, task, *item))
+                waiting.append(pool.submit(_decode, task, *item[0], item[1]))
             yield from waiting.popleft().result()
 
 
-def _decode(task: _Task, file: str, rows: list[int]) -> list[_Found]:
+def _decode(task: _Task, file: str, page: int | None, rows: list[int]) -> list[_Found]:
     path = task.root / file
     if not path.is_file():
         message = f"Expected an image at {file}, found no file"
         return [_Found(row, None, kind="missing", message=message) for row in rows]
     try:
-        pixels = images.read_image(path, task.channels)
+        whole = images.read_image(path, task.channels) if page is None else movie.read_frame(path, page, task.channels)
     except BadImageError as error:
         message = str(error).replace(str(path), file)
         return [_Found(row, None, kind="unreadable", message=message) for row in rows]
-    parts = [pixels if task.boxes is None else crop(pixels, task.boxes[row]) for row in rows]
-    return [_found(row, file, np.ascontiguousarray(part)) for row, part in zip(rows, parts, strict=True)]
+    parts = [whole if task.boxes is None else crop(whole, task.boxes[row]) for row in rows]
+    return [_found(row, file, np.ascontiguousarray(part), task.frames) for row, part in zip(rows, parts, strict=True)]
 
 
 def crop(pixels: Pixels, box: Sequence[int]) -> Pixels:
@@ -185,10 +190,10 @@ def crop(pixels: Pixels, box: Sequence[int]) -> Pixels:
     return pixels[np.arange(y0, y1).clip(0, height - 1)][:, columns]
 
 
-def _found(row: int, file: str, pixels: Pixels) -> _Found:
+def _found(row: int, file: str, pixels: Pixels, frame: bool) -> _Found:
     if 0 in pixels.shape:
         return _Found(row, None, kind="zero-area box", message=f"A box in {file} has no area")
-    if (pixels == pixels[0, 0]).all():
+    if not frame and (pixels == pixels[0, 0]).all():
         return _Found(row, None, kind="empty", message=f"{file} is empty: every pixel has the same value")
     digest = hashlib.blake2b(f"{pixels.shape}{pixels.dtype.name}".encode(), digest_size=16)
     digest.update(pixels.data)

@@ -86,6 +86,15 @@ def read_image(path: str | Path, channels: Sequence[int] | None = None) -> Pixel
         ) from error
     if 0 in pixels.shape:
         raise BadImageError(f"{path} has no pixels: its shape is {pixels.shape}")
+    return pick(pixels, channels, path)
+
+
+def pick(pixels: Pixels, channels: Sequence[int] | None, path: Path) -> Pixels:
+    """Channels of an (H, W, C) image that was read from a path; None keeps all.
+
+    Raises:
+        UserError: a channel that the image does not have.
+    """
     if channels is None:
         return pixels
     count = pixels.shape[2]
@@ -126,7 +135,7 @@ def _pillow(path: Path) -> Pixels:
 def _from_pillow(image: Image.Image, path: Path) -> Pixels:
     mode = image.mode
     if mode.startswith("I"):
-        return _whole_numbers(np.asarray(image), path)[:, :, None]
+        return whole_numbers(np.asarray(image), path)[:, :, None]
     if mode in ("1", "L", "LA", "La"):
         return np.asarray(image.convert("L"))[:, :, None]
     return np.asarray(image if mode == "RGB" else image.convert("RGB"))
@@ -149,7 +158,7 @@ def _tiff(path: Path) -> Pixels:
         palette = getattr(page, "photometric", None) == tifffile.PHOTOMETRIC.PALETTE
         if not palette:
             try:
-                whole = _whole_numbers(series.asarray(), path)
+                whole = whole_numbers(series.asarray(), path)
                 return np.ascontiguousarray(_channels_last(whole, series.axes, path))
             except ValueError:  # a compression that tifffile leaves to the imagecodecs package; libtiff may know it
                 if len(file.pages) > 1 or (depth > 8 and samples > 1):
@@ -173,7 +182,12 @@ def _channels_last(pixels: Pixels, axes: str, path: Path) -> Pixels:
     raise BadImageError(f"Expected at most {MANY_CHANNELS} channels in {path}, got shape {pixels.shape}")
 
 
-def _whole_numbers(pixels: npt.NDArray, path: Path) -> Pixels:
+def whole_numbers(pixels: npt.NDArray, path: Path) -> Pixels:
+    """Pixels of any whole numbers as uint8 or uint16, booleans as 0 and 255.
+
+    Raises:
+        BadImageError: negative, too large or floating point pixels.
+    """
     if pixels.dtype in (np.uint8, np.uint16):
         return pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
     if pixels.dtype == bool:

@@ -20,7 +20,11 @@ COLUMNS = ("id", "file", "label", "group", "split", "pixels", "row")
 MIXTURE = "mixture"
 SEQUENCE = "sequence"
 FRAME = "frame"
+PAGE = "page"
 PARENT = "parent"
+TRANSCRIPT = "transcript"
+ARROW = ">"  # between the stages of a transcript
+MASK_VALUE = "mask_value"
 SOFT = "soft:"  # prefix of the columns with class probabilities
 VOTES = "votes:"  # prefix of the columns with each expert's class
 AUXILIARY = "auxiliary:"  # prefix of the columns with further labels
@@ -45,8 +49,9 @@ class Manifest:
     network may learn beside the class, "" for none), and `mixture` (name of the mixture that a row
     was taken from, so that its own class is unknown and `label` is the most frequent one; "" for the others). Rows that
     are frames of movies have `sequence` (the cell's), `frame` (its place in time, from 0 on), and may have `page` (of a
-    file of several images, from 0 on), `parent` (the sequence of the cell that it came from, "" for none) and the label
-    "", unknown.
+    file of several images, from 0 on), `parent` (the sequence of the cell that it came from, "" for none), the label
+    "", unknown, `transcript` (the sequence's classes in order, "a>b>c", "" where only the labels tell) and `mask_value`
+    (of the cell in its mask's file; 0: whatever is above 0).
     """
 
     table: pd.DataFrame
@@ -124,6 +129,23 @@ class Manifest:
     def frames(self) -> npt.NDArray[np.int64] | None:
         """Place in its sequence of each row, (N,), or None where the rows are no frames of movies."""
         return self.table[FRAME].to_numpy(dtype=np.int64) if FRAME in self.table else None
+
+    @property
+    def transcripts(self) -> dict[str, tuple[int, ...]]:
+        """Sequence -> its distinct consecutive classes as indices; empty where none is known.
+
+        As given, else from the labels of the sequences whose frames all have one.
+        """
+        if SEQUENCE not in self.table:
+            return {}
+        index = {name: k for k, name in enumerate(self.classes)}
+        found = {}
+        for name, rows in self.table.sort_values(FRAME).groupby(SEQUENCE, sort=True):
+            given = rows[TRANSCRIPT].iloc[0] if TRANSCRIPT in rows else ""
+            labels = given.split(ARROW) if given else rows["label"].tolist()
+            if "" not in labels:
+                found[str(name)] = tuple(index[a] for n, a in enumerate(labels) if n == 0 or a != labels[n - 1])
+        return found
 
     @property
     def rows(self) -> npt.NDArray[np.int64]:

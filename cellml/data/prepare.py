@@ -18,13 +18,28 @@ from cellml.config import Data, Experiment, Split
 from cellml.data import cache, checks, decode, duplicates, report, splits, store
 from cellml.data.cache import PixelCache
 from cellml.data.decode import Decoded
-from cellml.data.manifest import AUXILIARY, BOX, FRAME, MIXTURE, PARENT, SEQUENCE, SOFT, VOTES, Manifest, strata
+from cellml.data.manifest import (
+    AUXILIARY,
+    BOX,
+    FRAME,
+    MASK_VALUE,
+    MIXTURE,
+    PAGE,
+    PARENT,
+    SEQUENCE,
+    SOFT,
+    TRANSCRIPT,
+    VOTES,
+    Manifest,
+    strata,
+)
 from cellml.data.problems import Problem, Rows
 from cellml.data.report import Report
-from cellml.data.sources import SOURCES
+from cellml.data.sources import SOURCES, base
+from cellml.data.tracks import lineage
 from cellml.errors import UserError
 
-SELF_MADE = ("simulated",)  # sources that need no data folder
+SELF_MADE = ("simulated", "simulated_movies")  # sources that need no data folder
 
 
 @dataclass(frozen=True)
@@ -72,7 +87,8 @@ def read(data: Data, cache_dir: Path | None = None, progress: bool = False) -> D
         progress: show progress bars.
 
     Raises:
-        UserError: see the source; also a bad image with `on_bad_image: error`, or a class without a readable image.
+        UserError: see the source; also a bad image with `on_bad_image: error`, a class without a readable image, or a
+            sequence with frames of different sizes.
     """
     cache_dir = cache.folder(cache_dir)
     rows = _read(data, cache_dir, progress)
@@ -83,10 +99,10 @@ def read(data: Data, cache_dir: Path | None = None, progress: bool = False) -> D
         total = sum(len(p.ids) for p in decoded.problems)
         raise UserError(f"{bad.message} ({total} bad images in all); mend it, or set data.on_bad_image: skip")
     kept = None if data.channels is None else tuple(data.channels)
-    report = Report(problems=[*rows.problems, *decoded.problems])
-    return Dataset(
-        Manifest(_decoded_rows(rows, decoded, data.partial), rows.classes), decoded.pixels, report, rows.root, kept
-    )
+    table = _decoded_rows(rows, decoded, data.partial)
+    _check_sizes(table, decoded.pixels)
+    report = Report(problems=[*rows.problems, *decoded.problems, *_incomplete(rows.table, table)])
+    return Dataset(Manifest(table, rows.classes), decoded.pixels, report, rows.root, kept)
 
 
 def assign(table: pd.DataFrame, split: Split) -> tuple[npt.NDArray[np.object_], list[Problem]]:
@@ -94,7 +110,8 @@ def assign(table: pd.DataFrame, split: Split) -> tuple[npt.NDArray[np.object_], 
 
     Where the source names no test rows, `split.test` of all rows are drawn, from those without a split if there are
     any, else from the training rows. Where it names no validation rows, `split.validation` of the training rows are
-    drawn. Copies of an image are kept together as a group is. The draw depends on the ids, not on the rows' order.
+    drawn. Copies of an image, and mother and daughter cells of movies, are kept together as a group is. The draw
+    depends on the ids, not on the rows' order.
 
     Returns:
         (N,) "train", "val" or "test", and problems.
@@ -103,7 +120,7 @@ def assign(table: pd.DataFrame, split: Split) -> tuple[npt.NDArray[np.object_], 
         UserError: no training rows, or too few groups.
     """
     order = np.argsort(table["id"].to_numpy(dtype=str), kind="stable")
-    labels, groups = strata(table)[order], splits.joined(table["group"], table["pixels"])[order]
+    labels, groups = strata(table)[order], splits.joined(_families(table), table["pixels"])[order]
     names = table["split"].to_numpy(dtype=object)[order]
     problems = []
     if "test" not in names and split.test > 0:
@@ -140,17 +157,53 @@ def _read(data: Data, cache_dir: Path, progress: bool) -> Rows:
 def _decoded_rows(rows: Rows, decoded: Decoded, partial: bool) -> pd.DataFrame:
     table = rows.table.copy()
     table["row"], table["pixels"] = decoded.rows, decoded.hashes
-    table = table[decoded.rows >= 0].reset_index(drop=True)
-    left = set(table["label"])
+    lost = table["row"] < 0
+    if SEQUENCE in table:
+        lost = table[SEQUENCE].isin(set(table[SEQUENCE][lost]))
+    table = table[~lost].reset_index(drop=True)
+    left = base.stages(table)
     gone = [name for name in rows.classes if name not in left]
-    if gone and not partial:
+    if gone and left and not partial:
         raise UserError(
             f"Expected readable images of class {gone[0]!r}, found none: {decoded.problems[0].message}; mend them"
         )
-    optional = [c for c in (*BOX, "page", "mask", MIXTURE, SEQUENCE, FRAME, PARENT) if c in table] + [
-        c for c in table if str(c).startswith((SOFT, VOTES, AUXILIARY))
-    ]
+    optional = [
+        c for c in (*BOX, PAGE, "mask", MASK_VALUE, MIXTURE, SEQUENCE, FRAME, PARENT, TRANSCRIPT) if c in table
+    ] + [c for c in table if str(c).startswith((SOFT, VOTES, AUXILIARY))]
     return table[["id", "file", "label", "group", "split", "pixels", "row", *optional]]
+
+
+def _check_sizes(table: pd.DataFrame, pixels: PixelCache) -> None:
+    """Refuse sequences whose frames differ in size."""
+    if SEQUENCE not in table:
+        return
+    shapes = pixels.shapes[table["row"].to_numpy(dtype=np.int64), :2]
+    first = table.groupby(SEQUENCE, sort=False)["row"].transform("first").to_numpy(dtype=np.int64)
+    usual = pixels.shapes[first, :2]
+    if not (odd := (shapes != usual).any(axis=1)).any():
+        return
+    at = int(odd.argmax())
+    one = table["file"][(table["row"] == first[at]).idxmax()]
+    raise UserError(
+        f"Expected the frames of {table[SEQUENCE][at]} of one size, found {usual[at, 0]} x {usual[at, 1]} pixels in "
+        f"{one} and {shapes[at, 0]} x {shapes[at, 1]} in {table['file'][at]}; crop or resize them alike"
+    )
+
+
+def _families(table: pd.DataFrame) -> npt.ArrayLike:
+    """Group of each row; of frames, one that mother and daughters share."""
+    if SEQUENCE not in table:
+        return table["group"]
+    return lineage.families(table[SEQUENCE], table.get(PARENT, table[SEQUENCE]), table["group"])
+
+
+def _incomplete(before: pd.DataFrame, after: pd.DataFrame) -> list[Problem]:
+    """Sequences that are left out whole because one of their frames could not be read."""
+    if SEQUENCE not in before or len(before) == len(after):
+        return []
+    lost = tuple(sorted(set(before[SEQUENCE]) - set(after[SEQUENCE])))
+    text = f"{report.many(len(lost), 'sequence')} left out, since a frame cannot be read ({lost[0]}, say)"
+    return [Problem("incomplete sequence", text, lost)]
 
 
 def _drawn(

@@ -14,12 +14,14 @@ SEVERITY = {
     "identical across splits": WARNING,
     "near-duplicates across splits": WARNING,
     "group across splits": WARNING,
+    "family across splits": WARNING,
     "class absent": WARNING,
     "few images": WARNING,
     "constant image": WARNING,
     "nearly empty image": NOTE,
     "identical images": NOTE,
     "unused split row": NOTE,
+    "short track": NOTE,
 }  # most important first; kinds that stand elsewhere are warnings
 SHOWN_OF_A_KIND = 5  # problems of one kind that `lines` spells out
 

@@ -206,3 +206,56 @@ def test_thousands_of_look_alike_images_raise_no_false_alarm(real_data):
     manifest, images = real(real_data / "ami-br")
     report = checks.check(manifest, images)
     assert report.problems == []
+
+
+def movie(rows, **columns):
+    """As `dataset`, of frames: rows of (sequence, parent, split, group, picture), every second frame of class b."""
+    manifest, pixels = dataset([("ab"[n % 2], split, group, look) for n, (_, _, split, group, look) in enumerate(rows)])
+    table = manifest.table.assign(sequence=[row[0] for row in rows], parent=[row[1] for row in rows], **columns)
+    table["frame"] = table.groupby("sequence").cumcount()
+    return Manifest(table, manifest.classes), pixels
+
+
+def test_frames_of_one_cell_may_be_alike():
+    rows = [(f"s{n // 4}", "", ("train", "val", "test")[n % 12 // 4], f"g{n // 4}", n // 4) for n in range(48)]
+    report = checks.check(*movie(rows))
+    assert kinds(report) == {"few images"} or kinds(report) == set()
+    assert report.identical == []
+
+
+def test_copies_of_frames_across_groups_are_told_once_a_pair_of_cells():
+    rows = [("s", "", "train", "g", n) for n in range(30)] + [("t", "", "val", "h", n) for n in range(30)]
+    report = checks.check(*movie(rows))
+    assert len(report.identical) == 30
+    noise = np.random.default_rng(0)
+    images = {
+        n + 100: np.clip(picture(n) + noise.integers(-2, 3, (24, 24, 1)), 0, 255).astype(np.uint8) for n in range(30)
+    }
+    rows = [("s", "", "train", "g", n) for n in range(30)] + [("t", "", "val", "h", n + 100) for n in range(30)]
+    manifest, _ = movie(rows)
+    pixels = [images.get(row[4], picture(row[4])) for row in rows][::-1]
+    assert len(checks.check(manifest, pixels).similar) == 1
+    still = Manifest(manifest.table.drop(columns=["sequence", "frame", "parent"]), manifest.classes)
+    assert len(checks.check(still, pixels).similar) > 20
+
+
+def test_mothers_and_daughters_in_different_splits_are_told():
+    rows = [
+        ("m", "", "train", "m", 1),
+        ("a", "m", "train", "a", 2),
+        ("b", "m", "val", "b", 3),
+        ("c", "", "test", "c", 4),
+    ]
+    found = only(checks.check(*movie(rows)), "family across splits")
+    assert "1 daughter" in found.message
+    assert "m in train and b in val" in found.message
+    assert found.ids == ("002.png",)
+
+
+def test_a_class_of_which_only_the_order_is_known_is_there():
+    rows = [(f"s{n}", "", s, f"g{n}", n) for n, s in enumerate(["train"] * 12 + ["val"] * 12 + ["test"] * 12)]
+    manifest, pixels = movie(rows)
+    table = manifest.table.assign(label="")
+    assert "class absent" in kinds(checks.check(Manifest(table, ("a", "b")), pixels))
+    known = table.assign(transcript="a>b")
+    assert checks.check(Manifest(known, ("a", "b")), pixels).errors == []

@@ -129,3 +129,38 @@ def test_a_channel_that_is_not_there_is_an_error_not_a_problem(tmp_path):
     with pytest.raises(UserError, match=r"data.channels between 0 and 2.*got 5"):
         _build(tmp_path, _table(["a.png"]), channels=[5])
     assert not list((tmp_path / "cache" / "pixels").iterdir())
+
+
+def _movie(path, frames=5):
+    pixels = RNG.integers(0, 256, (frames, 12, 16), dtype=np.uint8)
+    tifffile.imwrite(path, pixels, metadata={"axes": "TYX"})
+    return pixels
+
+
+def test_frames_of_a_movie_are_read_one_by_one_and_cut(tmp_path, monkeypatch):
+    pixels = _movie(tmp_path / "m.tif")
+    pixels[2] = 7
+    tifffile.imwrite(tmp_path / "m.tif", pixels, metadata={"axes": "TYX"})
+    table = _table(["m.tif"] * 6, [(0, 0, 4, 4), (2, 3, 6, 7)] * 3)
+    table["page"], table["sequence"] = [0, 0, 2, 2, 4, 4], "a"
+    reads = []
+    real = decode.movie.read_frame
+    monkeypatch.setattr(decode.movie, "read_frame", lambda *a: reads.append(a[1]) or real(*a))
+    decoded = _build(tmp_path, table)
+    assert sorted(reads) == [0, 2, 4]  # each frame once
+    assert decoded.rows.tolist() == list(range(6))  # a constant frame stays
+    for row, (page, (x, y)) in enumerate(zip(table["page"], [(0, 0), (2, 3)] * 3, strict=True)):
+        np.testing.assert_array_equal(decoded.pixels[row][..., 0], pixels[page, y : y + 4, x : x + 4])
+    _build(tmp_path, table)
+    assert len(reads) == 3
+    assert _build(tmp_path, table.assign(page=[0, 0, 1, 1, 4, 4])).hashes[2] != decoded.hashes[2]
+
+
+def test_a_frame_that_is_not_there_is_a_problem(tmp_path):
+    _movie(tmp_path / "m.tif")
+    table = _table(["m.tif", "m.tif", "gone.tif"])
+    table["page"], table["sequence"] = [4, 5, 0], "a"
+    decoded = _build(tmp_path, table)
+    assert decoded.rows.tolist() == [0, -1, -1]
+    assert [p.kind for p in decoded.problems] == ["unreadable", "missing"]
+    assert "frames 0 to 4 of m.tif, asked for 5" in decoded.problems[0].message

@@ -63,3 +63,42 @@ def test_a_mask_of_another_size_is_one_line(tmp_path):
     Image.fromarray(np.zeros((39, 40), np.uint8)).save(tmp_path / "m0.png")
     with pytest.raises(UserError, match=r"mask of 40 x 40 pixels as its image has, got 39 x 40 in m0\.png"):
         masks.read(rows, tmp_path, None, 20)
+
+
+def test_masks_of_movies_are_label_images_of_the_same_frame(tmp_path):
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 4, (5, 20, 30)).astype(np.uint16)
+    tifffile.imwrite(tmp_path / "m.tif", rng.integers(0, 99, (5, 20, 30)).astype(np.uint8), metadata={"axes": "TYX"})
+    tifffile.imwrite(tmp_path / "l.tif", labels, metadata={"axes": "TYX"})
+    rows = [
+        (str(n), "m.tif", "a", "g", "test", "", n, "l.tif", page, value, "s", n, 3, 2, 13, 12)
+        for n, (page, value) in enumerate([(0, 1), (4, 2), (4, 3), (2, 0)])
+    ]
+    names = [
+        "id",
+        "file",
+        "label",
+        "group",
+        "split",
+        "pixels",
+        "row",
+        "mask",
+        "page",
+        "mask_value",
+        "sequence",
+        "frame",
+    ]
+    table = pd.DataFrame(rows, columns=[*names, "x0", "y0", "x1", "y1"])
+    found = masks.read(Manifest(table, ("a", "b")), tmp_path, None, 10)
+    for n, (page, value) in enumerate([(0, 1), (4, 2), (4, 3), (2, 0)]):
+        part = labels[page, 2:12, 3:13]
+        np.testing.assert_array_equal(found[n], part == value if value else part > 0)
+
+
+def test_one_mask_may_serve_all_frames(tmp_path):
+    tifffile.imwrite(tmp_path / "m.tif", np.zeros((5, 20, 20), np.uint8), metadata={"axes": "TYX"})
+    Image.fromarray(square((20, 20), slice(0, 5), slice(0, 5))).save(tmp_path / "l.png")
+    rows = [(str(n), "m.tif", "a", "g", "test", "", n, "l.png", n, "s", n) for n in range(3)]
+    names = ["id", "file", "label", "group", "split", "pixels", "row", "mask", "page", "sequence", "frame"]
+    found = masks.read(Manifest(pd.DataFrame(rows, columns=names), ("a", "b")), tmp_path, None, 20)
+    assert found.sum(axis=(1, 2)).tolist() == [25, 25, 25]

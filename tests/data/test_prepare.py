@@ -234,3 +234,71 @@ def test_further_labels_stay_with_the_rows_and_change_no_digest(tmp_path):
     assert plain.digest == manifest.digest
     with pytest.raises(UserError, match="phas"):
         prepare.prepare(_experiment(tmp_path / "cells", **settings, auxiliary=["phas"]), tmp_path / "cache")
+
+
+def _frames(sequences, groups=None, parents=None):
+    """Six frames a sequence, of labels aabbbc; its own group unless named."""
+    table = pd.DataFrame({"sequence": np.repeat(sequences, 6), "label": list("aabbbc") * len(sequences)}).astype(object)
+    table["frame"] = np.tile(np.arange(6), len(sequences))
+    table["id"] = table["pixels"] = table["sequence"] + "#" + table["frame"].astype(str)
+    table["group"] = np.repeat(groups or sequences, 6)
+    table["parent"] = np.repeat(parents or [""] * len(sequences), 6)
+    return table.assign(split="")
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 10**6), families=st.integers(4, 12))
+def test_parents_and_daughters_never_part(seed, families):
+    rng = np.random.default_rng(seed)
+    names, parents = [], []
+    for k in range(families):
+        mother = f"m{k}"
+        names.append(mother)
+        parents.append("")
+        if rng.random() < 0.7:
+            names += [f"d{k}", f"e{k}"]
+            parents += [mother, mother]
+    names.append("f")  # a granddaughter
+    parents.append(next((n for n in names if n[0] == "d"), ""))
+    table = _frames(names, None, parents)
+    split, _ = prepare.assign(table, Split(validation=0.3, test=0.3, seed=seed % 7))
+    of = dict(zip(table["sequence"], split, strict=True))
+    assert all(of[name] == of[mother] for name, mother in zip(names, parents, strict=True) if mother)
+    assert (table.assign(s=split).groupby("sequence")["s"].nunique() == 1).all()
+    assert {"train", "val", "test"} == set(split)
+
+
+def test_families_with_many_labels_are_shared_out_evenly():
+    table = _frames([f"s{n:02d}" for n in range(30)])
+    split, _ = prepare.assign(table, Split(validation=0.25, test=0.2))
+    counts = pd.crosstab(table["label"], split)
+    assert counts["test"].tolist() == [12, 18, 6]
+    assert counts["val"].tolist() == [12, 18, 6]
+
+
+def test_simulated_movies_become_a_data_set(tmp_path):
+    options = {"movies": 6, "frames": 20, "cells": 3, "size": 96}
+    data = prepare.prepare(_experiment(source="simulated_movies", window=32, options=options, partial=True), tmp_path)
+    manifest = data.manifest
+    assert manifest.frames.max() == 19
+    assert {data.pixels[row].shape for row in manifest.rows} == {(32, 32, 1)}
+    assert (manifest.table.groupby("group")["split"].nunique() == 1).all()
+    assert set(manifest.table["split"]) == {"train", "val", "test"}
+    assert not [p for p in data.report.problems if p.kind in ("identical images", "family across splits")]
+
+
+def test_a_sequence_with_an_unreadable_frame_is_left_out_whole(tmp_path):
+    _cells(tmp_path / "m", [f"{cell}/{t}.png" for cell in "abc" for t in range(3)])
+    (tmp_path / "m" / "b" / "1.png").write_bytes(b"nothing")
+    (tmp_path / "m" / "t.csv").write_text("sequence,transcript\na,x>y\nb,x>y\nc,x>y\n")
+    found = prepare.read(_experiment(tmp_path / "m", source="sequences", classes=["x", "y"]).data, tmp_path / "cache")
+    assert set(found.manifest.table["sequence"]) == {"a", "c"}
+    assert [p.ids for p in found.report.problems if p.kind == "incomplete sequence"] == [("b",)]
+
+
+def test_frames_of_different_sizes_in_a_sequence_are_an_error(tmp_path):
+    _cells(tmp_path / "m", [f"{cell}/{t}.png" for cell in "ab" for t in range(3)])
+    _cells(tmp_path / "m", ["b/2.png"], size=11)
+    (tmp_path / "m" / "t.csv").write_text("sequence,transcript\na,x>y\nb,x>y\n")
+    with pytest.raises(UserError, match=r"frames of b of one size, found 9 x 9 pixels in b/0.png and 11 x 11 in b/2.p"):
+        prepare.read(_experiment(tmp_path / "m", source="sequences", classes=["x", "y"]).data, tmp_path / "cache")

@@ -8,7 +8,19 @@ import numpy.typing as npt
 import pandas as pd
 
 from cellml.config import Data
-from cellml.data.manifest import AUXILIARY, BOX, MIXTURE, SOFT, VOTES
+from cellml.data.manifest import (
+    ARROW,
+    AUXILIARY,
+    BOX,
+    FRAME,
+    MASK_VALUE,
+    MIXTURE,
+    PAGE,
+    SEQUENCE,
+    SOFT,
+    TRANSCRIPT,
+    VOTES,
+)
 from cellml.data.problems import Problem, Rows
 from cellml.data.sources import columns, paths, published
 from cellml.data.sources.labels import Labels
@@ -17,6 +29,8 @@ from cellml.registry import Registry
 
 Source = Callable[..., Rows]
 """`source(data, root, cache_dir, *, options...) -> Rows`: `file` relative to `root`, `split` "" where none is named."""
+
+NUMBERS = (FRAME, PAGE, MASK_VALUE)
 
 SOURCES: Registry[Source] = Registry("source")
 
@@ -43,6 +57,7 @@ def assemble(
     group: npt.ArrayLike | None = None,
     split: npt.ArrayLike | None = None,
     boxes: pd.DataFrame | None = None,
+    frames: pd.DataFrame | None = None,
 ) -> Rows:
     """Build a source's rows from its columns.
 
@@ -56,6 +71,8 @@ def assemble(
         group: (N,) what groups rows where data.group is not set; None: each row by itself.
         split: (N,) split names where data.split is not set.
         boxes: (N, 4) columns x0, y0, x1, y1 in source pixels.
+        frames: (N, ...) the manifest's columns of frames of movies (`sequence`, `frame`, ...), and `mask` where
+            data.mask is not set; rows without a label then stay, as unknown.
 
     Raises:
         UserError: a setting names a column that is not there, ids repeat, or fewer than two classes have rows.
@@ -65,10 +82,13 @@ def assemble(
     if boxes is not None:
         table[list(BOX)] = boxes[list(BOX)].to_numpy(dtype=np.int64)
     table["label"] = labels.names
+    if frames is not None:
+        table[list(frames.columns)] = frames.to_numpy(dtype=object)
+        table = table.astype({name: np.int64 for name in NUMBERS if name in frames})
     table["id"] = _ids(frame, table, data, where)
     table["group"] = _groups(frame, table, data, where, group)
     table["split"] = np.full(len(frame), "", dtype=object) if split is None else np.asarray(split, dtype=object)
-    keep, problems = labels.names != "", list[Problem]()
+    keep, problems = (labels.names != "") | (frames is not None), list[Problem]()
     if data.split is not None:
         table["split"], stay, problems = published.splits(frame, data.split, root, where, table["id"])
         keep &= stay
@@ -93,9 +113,17 @@ def assemble(
         raise UserError(
             f"Expected rows of the classes {list(labels.classes)} in {where}, found none; correct data.classes"
         )
-    if not data.partial:
-        _require_rows(table["label"], labels.classes, where)
+    if not data.partial and (frames is None or stages(table)):
+        _require_rows(stages(table), labels.classes, where)
     return Rows(table, labels.classes, [*labels.problems, *problems])
+
+
+def stages(table: pd.DataFrame) -> set[str]:
+    """Classes that rows have or whose sequences pass through them."""
+    found = set(table["label"])
+    if TRANSCRIPT in table:
+        found |= {name for text in set(table[TRANSCRIPT]) for name in text.split(ARROW)}
+    return found - {""}
 
 
 def _ids(frame: pd.DataFrame, table: pd.DataFrame, data: Data, where: str) -> pd.Series:
@@ -109,6 +137,8 @@ def _ids(frame: pd.DataFrame, table: pd.DataFrame, data: Data, where: str) -> pd
                 "set data.id to a unique column or remove it"
             )
         return ids
+    if SEQUENCE in table:
+        return table[SEQUENCE] + "#" + table[FRAME].astype(str).astype(object)
     ids = table["file"].astype(object)
     if BOX[0] in table:
         ids = ids + "#" + table[list(BOX)].astype(str).agg(",".join, axis=1)
@@ -137,8 +167,7 @@ def _groups(frame: pd.DataFrame, table: pd.DataFrame, data: Data, where: str, gi
     return joined.where(~blank, table["id"])
 
 
-def _require_rows(labels: pd.Series, classes: tuple[str, ...], where: str) -> None:
-    found = set(labels)
+def _require_rows(found: set[str], classes: tuple[str, ...], where: str) -> None:
     if absent := [name for name in classes if name not in found]:
         raise UserError(f"Expected rows of class {absent[0]!r} in {where}, found none; correct data.classes")
     if len(classes) < 2:

@@ -44,6 +44,11 @@ def find(name: str | None, root: Path, setting: str = "data.table") -> Path:
     return found[0]
 
 
+def lines(count: int) -> list[str]:
+    """Where the rows of a table stand in its file, for messages: "line 2" for the first, below the header."""
+    return [f"line {n + 2}" for n in range(count)]
+
+
 def column(frame: pd.DataFrame, name: str, where: str, setting: str) -> pd.Series:
     """A column by name.
 

@@ -88,6 +88,31 @@ def from_values(values: npt.ArrayLike, data: Data, where: str) -> Labels:
     return Labels(names, classes, soft, np.where(mixed, texts, ""), problems)
 
 
+def of_frames(values: npt.ArrayLike, data: Data, where: str, lines: npt.ArrayLike) -> Labels:
+    """Labels of the frames of movies, (N,) text values: blank ones, and with data.unlisted `drop` others, are unknown.
+
+    Raises:
+        UserError: no data.classes, or a stage that it does not list; names the line ("line 7").
+    """
+    texts = np.asarray(values, dtype=object)
+    if data.classes is None:
+        found = sorted(set(texts) - {""}, key=natural)
+        raise UserError(
+            f"Expected the stages in their order in data.classes, got none; list them ({where} has {found[:10]})"
+        )
+    mapping = _mapping(data.classes, texts)
+    strange = np.array([text != "" and _lookup(text, mapping) is None for text in texts], dtype=bool)
+    if strange.any() and data.unlisted == "error":
+        row = int(strange.argmax())
+        raise UserError(
+            f"Expected a stage listed in data.classes, found {texts[row]!r} in {where}, "
+            f"{np.asarray(lines)[row]}; {near(texts[row], mapping)}; list it, or set data.unlisted: drop"
+        )
+    text = f"{_rows(strange)} of {where} with a stage that data.classes does not list, counted as unknown"
+    problems = _left_out("unlisted label", text, strange)
+    return Labels(translate(texts, mapping, "drop", where), tuple(dict.fromkeys(mapping.values())), problems=problems)
+
+
 def translate(
     texts: npt.NDArray[np.object_], mapping: dict[str, str], unlisted: Literal["error", "drop"], where: str
 ) -> npt.NDArray[np.object_]:

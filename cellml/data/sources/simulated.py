@@ -4,9 +4,11 @@ import hashlib
 import inspect
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 from cellml.config import Data
 from cellml.data import cache, micrograph, nuclei, simulate
@@ -36,21 +38,8 @@ def simulated(
     Raises:
         UserError: data.path is set, or an option is out of range.
     """
-    if data.path:
-        raise UserError(f"Expected no data.path with data.source: simulated, which makes its images, got {data.path!r}")
     options = {"count": count, "seed": seed, "size": size, "slides": slides, "shares": shares, "difficulty": difficulty}
-    code = "".join(inspect.getsource(module) for module in (simulate, nuclei, micrograph))
-    key = hashlib.blake2b(json.dumps([options, code], default=dict).encode(), digest_size=16).hexdigest()
-    folder = cache_dir / "simulated" / key
-    if not folder.exists():
-        temporary = cache.temporary_beside(folder)
-        try:
-            simulate.write(
-                temporary, count=count, seed=seed, size=size, slides=slides, shares=shares, difficulty=difficulty
-            )
-            cache.publish(temporary, folder)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
+    folder = made_once(data, cache_dir, simulate.write, options, (simulate, nuclei, micrograph))
     defaults = {
         "table": "table.csv",
         "label": "label",
@@ -60,3 +49,35 @@ def simulated(
     }
     unset = {name: value for name, value in defaults.items() if getattr(data, name) is None}
     return replace(table(data.model_copy(update=unset), folder, cache_dir), root=folder)
+
+
+def made_once(
+    data: Data, cache_dir: Path, write: Callable[..., object], options: dict[str, Any], modules: Iterable[ModuleType]
+) -> Path:
+    """The folder in the cache that a simulator wrote with these options, or writes now.
+
+    Args:
+        data: names the source.
+        cache_dir: where folders are kept.
+        write: called with the folder and the options.
+        options: of the simulator, all of them.
+        modules: whose code decides what is written.
+
+    Raises:
+        UserError: data.path is set, or what `write` raises.
+    """
+    if data.path:
+        raise UserError(
+            f"Expected no data.path with data.source: {data.source}, which makes its images, got {data.path!r}"
+        )
+    code = "".join(inspect.getsource(module) for module in modules)
+    key = hashlib.blake2b(json.dumps([options, code], default=dict).encode(), digest_size=16).hexdigest()
+    folder = cache_dir / data.source / key
+    if not folder.exists():
+        temporary = cache.temporary_beside(folder)
+        try:
+            write(temporary, **options)
+            cache.publish(temporary, folder)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+    return folder

@@ -1,0 +1,1 @@
+"""Tracks of cells in whole-field movies: formats they come in, lineages, gaps."""
