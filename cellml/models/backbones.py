@@ -1,4 +1,4 @@
-"""Backbones by name: any timm model, any torchvision classifier as torchvision/<name>."""
+"""Backbones by name: any timm model, any torchvision classifier as torchvision/<name>, and some of our own."""
 
 import sys
 import urllib.error
@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from cellml.errors import UserError
-from cellml.models import hidden, hub, placement, zoo
+from cellml.models import hidden, hub, own, placement, zoo
 from cellml.models import weights as files
 
 Normalisation = tuple[tuple[float, ...], tuple[float, ...]]
@@ -26,14 +26,14 @@ _RESERVED = {
 
 
 def names() -> list[str]:
-    """Every name that may stand in `model.backbone`: timm's, then torchvision's."""
-    return [*hub.names(), *zoo.names()]
+    """Every name that may stand in `model.backbone`: timm's, then torchvision's, then our own."""
+    return [*hub.names(), *zoo.names(), *own.OWN]
 
 
 def describe() -> list[tuple[str, str]]:
     """Each backbone's name and one line about it."""
-    own = [(name, hub.describe(name)) for name in hub.names()]
-    return own + [(name, "torchvision, trained on ImageNet") for name in zoo.names()]
+    found = [(name, hub.describe(name)) for name in hub.names()]
+    return found + [(name, "torchvision, trained on ImageNet") for name in zoo.names()] + own.OWN.describe()
 
 
 def create(
@@ -54,7 +54,7 @@ def create(
     Fresh parameters come from torch's global generator: seed it first.
 
     Args:
-        name: a timm model (with `.tag` to choose among pretrained weights), or torchvision/<name>.
+        name: a timm model (with `.tag` to choose among pretrained weights), torchvision/<name>, or one of our own.
         channels: C.
         num_classes: K.
         size: S in pixels; passed on to families that must know it.
@@ -81,6 +81,10 @@ def create(
         if name.startswith(zoo.PREFIX):
             net = zoo.build(name, channels, num_classes, size=size, dropout=dropout, options=options)
             state = zoo.pretrained(name) if download else None
+        elif name in own.OWN:
+            if download:
+                raise UserError(f"The backbone {name!r} has no pretrained weights; set model.weights to none or a file")
+            net = own.build(name, channels, num_classes, size=size, dropout=dropout, options=options)
         else:
             net = hub.build(
                 name, channels, num_classes, size=size, dropout=dropout, options=options, pretrained=download
@@ -131,7 +135,7 @@ def normalisation(name: str, weights: str, channels: int) -> Normalisation | Non
         UserError: an unknown backbone.
     """
     check(name, {})
-    if weights == "none":
+    if weights == "none" or name in own.OWN:
         return None
     known = zoo.normalisation(name) if name.startswith(zoo.PREFIX) else hub.normalisation(name)
     mean, std = known or zoo.IMAGENET
@@ -185,10 +189,10 @@ def check(name: str, options: Mapping[str, Any]) -> None:
     Raises:
         UserError: an unknown name, with near ones, or an option that another key of the experiment file sets.
     """
-    if not name.startswith(zoo.PREFIX):
-        hub.check(name, zoo.names())
-    else:
+    if name.startswith(zoo.PREFIX):
         zoo.check(name)
+    elif name not in own.OWN:
+        hub.check(name, [*zoo.names(), *own.OWN])
     for key in options:
         if key in _RESERVED:
             raise UserError(f"model.options cannot hold {key!r}: {_RESERVED[key]}; remove it")
@@ -218,8 +222,8 @@ def _converted(name: str, net: nn.Module, state: files.State) -> files.State:
     if name.startswith(zoo.PREFIX):
         return zoo.without_side_heads(state)
     convert = getattr(sys.modules[type(net).__module__], "checkpoint_filter_fn", None)  # timm's habit
-    own = net.state_dict()
-    if convert is None or (set(state) == set(own) and all(state[k].shape == v.shape for k, v in own.items())):
+    now = net.state_dict()
+    if convert is None or (set(state) == set(now) and all(state[k].shape == v.shape for k, v in now.items())):
         return state
     return dict(convert(state, net))
 

@@ -1,0 +1,1 @@
+"""Networks on sequences of frames: temporal parts behind image backbones, and networks that are recurrent throughout."""
