@@ -29,7 +29,7 @@ def augment_frames(
     Returns:
         (N, T, C, size, size), and the masks (N, T, size, size) or None.
     """
-    count, length, channels = frames.shape[:3]
+    length, channels = frames.shape[1:3]
     planes = frames.flatten(1, 2)
     if masks is not None:
         planes = torch.cat([planes, masks.to(planes)], dim=1)

@@ -76,19 +76,8 @@ def create(
     options = dict(options or {})
     download = isinstance(weights, str) and weights == "pretrained"
     check(name, options)
-    state = None
     try:
-        if name.startswith(zoo.PREFIX):
-            net = zoo.build(name, channels, num_classes, size=size, dropout=dropout, options=options)
-            state = zoo.pretrained(name) if download else None
-        elif name in own.OWN:
-            if download:
-                raise UserError(f"The backbone {name!r} has no pretrained weights; set model.weights to none or a file")
-            net = own.build(name, channels, num_classes, size=size, dropout=dropout, options=options)
-        else:
-            net = hub.build(
-                name, channels, num_classes, size=size, dropout=dropout, options=options, pretrained=download
-            )
+        net, state = _build(name, channels, num_classes, size=size, dropout=dropout, options=options, download=download)
     except OSError as error:
         raise _no_download(name, error) from error
     except TypeError as error:
@@ -196,6 +185,20 @@ def check(name: str, options: Mapping[str, Any]) -> None:
     for key in options:
         if key in _RESERVED:
             raise UserError(f"model.options cannot hold {key!r}: {_RESERVED[key]}; remove it")
+
+
+def _build(
+    name: str, channels: int, num_classes: int, *, size: int, dropout: float, options: dict[str, Any], download: bool
+) -> tuple[nn.Module, files.State | None]:
+    """The network, and published weights that it does not hold yet."""
+    given: dict[str, Any] = {"size": size, "dropout": dropout, "options": options}
+    if name.startswith(zoo.PREFIX):
+        return zoo.build(name, channels, num_classes, **given), zoo.pretrained(name) if download else None
+    if name not in own.OWN:
+        return hub.build(name, channels, num_classes, **given, pretrained=download), None
+    if download:
+        raise UserError(f"The backbone {name!r} has no pretrained weights; set model.weights to none or a local file")
+    return own.build(name, channels, num_classes, **given), None
 
 
 def _no_download(name: str, error: OSError) -> UserError:

@@ -110,7 +110,8 @@ class SequenceClassifier(Classifier):
             UserError: always.
         """
         raise UserError(
-            f"Expected a classifier of images to embed with, got the sequence model {self.spec.backbone!r}; name another"
+            f"Expected a classifier of images to embed with, got the sequence model {self.spec.backbone!r}; choose one "
+            "of images"
         )
 
 

@@ -1,6 +1,7 @@
 """Image backbones of our own, beside timm's and torchvision's."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -39,7 +40,7 @@ class MitosisCNN(nn.Module):
         super().__init__()
         self.num_classes = num_classes
         widths = [channels, *filters]
-        self.blocks = nn.Sequential(*(_block(*pair) for pair in zip(widths, widths[1:], strict=False)))
+        self.blocks = nn.Sequential(*(_block(*pair) for pair in pairwise(widths)))
         side = size // 2 ** len(filters)
         self.dense = nn.Sequential(
             nn.Flatten(), nn.Linear(filters[-1] * side**2, units), nn.ReLU(), nn.Dropout(dropout)

@@ -71,7 +71,9 @@ def fit(
     reference: Classifier | None = None,
     align: Align | None = None,
 ) -> Fit:
-    """Train a classifier, of sequences where rows are frames of movies; the same seed gives the same result on a CPU with the same number of threads.
+    """Train a classifier, of sequences where rows are frames of movies.
+
+    The same seed gives the same result on a CPU with the same number of threads.
 
     Args:
         experiment: what to train and how.

@@ -1,7 +1,7 @@
 """The LightningModule of sequences: whole sequences a batch, gradients through pieces of them, padding left out."""
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -49,6 +49,11 @@ class FrameModule(Module):
         self.draws = classifier.net.draws and train.masks is not None
         self.share = job.experiment.sequence.tracker.classification if self.draws else 1.0
 
+    @property
+    def current(self) -> SequenceClassifier:
+        """See `Module.current`."""
+        return cast(SequenceClassifier, super().current)
+
     def on_train_epoch_start(self) -> None:
         """Labels that follow from transcripts are found anew."""
         if self.align is not None and self.history:
@@ -66,7 +71,8 @@ class FrameModule(Module):
         weights = self.train_frames.weights[rows] * inside
         seen = (weights > 0).sum().clamp_min(1)
         masked = inside & self.train_frames.masked[rows] if self.train_frames.masked is not None else inside
-        loss, state = torch.zeros((), device=self.device), ()
+        loss = torch.zeros((), device=self.device)
+        state: tuple[Tensor, ...] = ()
         was = torch.arange(len(lengths))
         for start, stop in pieces(rows.shape[1], self.chunk):
             now = (lengths > start).nonzero().flatten()

@@ -95,4 +95,4 @@ def _weights(job: Job) -> npt.NDArray[np.float32]:
 
 def _masks(job: Job, crop: int | None, size: int) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]] | None:
     found = outlines.read(job.train, job.dataset.root, crop, size)
-    return None if found is None else (found, job.train.table["mask"].astype(bool).to_numpy())
+    return None if found is None else (found, (job.train.table["mask"] != "").to_numpy(copy=True))

@@ -29,7 +29,7 @@ def write(root: Path, count: int = 12, longest: int = 9, side: int = 24, seed: i
         ends = np.sort(rng.choice(np.arange(1, 5), 2, replace=False))
         for frame in range(int(rng.integers(5, longest + 1))):
             stage = STAGES[int(np.searchsorted(ends, frame, side="right"))]
-            cy, cx = (cy, cx) + rng.normal(0, 0.4, 2)
+            cy, cx = np.array([cy, cx]) + rng.normal(0, 0.4, 2)
             brightness, radius = LOOKS[stage]
             disc = (y - cy) ** 2 + (x - cx) ** 2 < radius**2
             image = (rng.normal(0.1, 0.03, (side, side)) + brightness * disc).clip(0, 1)
@@ -52,7 +52,7 @@ def dataset(root: Path, cache: Path, **options: int) -> Dataset:
 
 def discs(data: Data, root: Path, cache_dir: Path) -> Rows:
     """Such movies as a source, for tests through the command line's functions."""
-    return Rows(write(cache_dir / "discs"), STAGES, root=cache_dir / "discs")
+    return Rows(write(root), STAGES)
 
 
 if SOURCE not in SOURCES:

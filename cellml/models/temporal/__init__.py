@@ -1,1 +1,1 @@
-"""Networks on sequences of frames: temporal parts behind image backbones, and networks that are recurrent throughout."""
+"""Networks on sequences: temporal parts behind image backbones, and others that are recurrent throughout."""

@@ -35,7 +35,9 @@ def check(name: str, options: Mapping[str, Any]) -> None:
     image, part = split(name)
     if image in WHOLE:
         if part or options:
-            raise UserError(f"Expected {image!r} alone, got {name!r} with model.options {dict(options)}; leave them out")
+            raise UserError(
+                f"Expected {image!r} alone, got {name!r} with model.options {dict(options)}; leave them out"
+            )
         return
     if "+" in name:
         PARTS[part]

@@ -1,6 +1,7 @@
 """The centre-cell tracker: a recurrent network that draws the cell in the middle while it names the cell's stage."""
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -96,15 +97,15 @@ class Tracker(SequenceNet):
         self.num_classes = num_classes
         widths = [channels, *encoder]
         self.encoder = nn.Sequential()
-        for k, (inner, outer) in enumerate(zip(widths, widths[1:], strict=False)):
+        for k, (inner, outer) in enumerate(pairwise(widths)):
             self.encoder.extend([nn.Conv2d(inner, outer, 3, padding=1), nn.ReLU()])
             if not k:
                 self.encoder.append(nn.MaxPool2d(2))
         widths = [widths[-1], *hidden]
-        self.layers = nn.ModuleList(ConvGRU(inner, outer) for inner, outer in zip(widths, widths[1:], strict=False))
+        self.layers = nn.ModuleList(ConvGRU(inner, outer) for inner, outer in pairwise(widths))
         widths = [hidden[-1], *decoder, channels]
         self.decoder = nn.Sequential()
-        for k, (inner, outer) in enumerate(zip(widths, widths[1:], strict=False)):
+        for k, (inner, outer) in enumerate(pairwise(widths)):
             self.decoder.extend([nn.ReLU()] if k else [])
             self.decoder.append(nn.ConvTranspose2d(inner, outer, 4, stride=2, padding=1))
         self.head = nn.Sequential(
