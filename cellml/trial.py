@@ -28,6 +28,7 @@ from cellml.models import ensemble as models
 from cellml.models import placement, weights
 from cellml.models.classifier import Classifier
 from cellml.models.ensemble import Ensemble
+from cellml.models.temporal import names as sequences
 from cellml.sampling import strategies as sampling
 from cellml.tracking import names, registry
 from cellml.tracking.run import Run
@@ -85,7 +86,7 @@ def check(
     if experiment.model.weights not in ("none", "pretrained") and not experiment.model.weights.startswith("models:/"):
         weights.find(experiment.model.weights)
     for backbone in backbones or [experiment.model.backbone]:
-        networks.check(backbone, experiment.model.options)
+        sequences.check(backbone, experiment.model.options)
     for attention in placements or [experiment.model.attention]:
         placement.parse(attention)
     chosen, own = list(strategies) or [experiment.sampling.strategy], experiment.sampling
@@ -149,7 +150,9 @@ def run(
         (folder / "config.yaml").write_text(experiment.yaml(), encoding="utf-8")
     log_predictions(dataset, tracked, predictions, after=experiment.train.epochs)
     shown = "test" if "test" in predictions else outcome.judged
-    if experiment.explain.count:
+    if experiment.explain.count and outcome.classifier.spec.sequence is not None:
+        _note("heatmaps are made of classifiers of images, not of sequence models")
+    elif experiment.explain.count:
         rows = _rows(manifest, predictions[shown])
         heatmaps.log(outcome.classifier, dataset, rows, predictions[shown], tracked, experiment.explain)
     if outcome.kept is not None:
@@ -296,7 +299,7 @@ def log_fits(tracked: Run, fits: Sequence[training.Fit]) -> None:
     if notes:
         tracked.tags({"cellml.sampling": "; ".join(notes)})
     for note in notes:
-        Console(stderr=True, soft_wrap=True).print(f"note: {note}", markup=False, highlight=False)
+        _note(note)
 
 
 def log_predictions(
@@ -361,6 +364,10 @@ def log_dataset(dataset: Dataset, tracked: Run, name: str, source: str, *, conta
             sheets.class_balance(dataset.manifest).savefig(target / "class_balance.png")
             for label, sheet in sheets.contact_sheets(dataset).items():
                 sheet.savefig(target / f"{names.slug(label)}.png")
+
+
+def _note(line: str) -> None:
+    Console(stderr=True, soft_wrap=True).print(f"note: {line}", markup=False, highlight=False)
 
 
 def _rows(manifest: Manifest, predicted: Predictions) -> Manifest:

@@ -8,10 +8,11 @@ from cellml.config.base import Section
 from cellml.config.data import Data, Input, Split, SplitTable
 from cellml.config.experiment import Experiment, load, parse
 from cellml.config.model import Lora, Model
+from cellml.config.sequence import Sequence, Tracker
 from cellml.config.study import Compare, Explain, Range, Space, Sweep
 from cellml.config.training import Augment, Pretrain, Sampling, Step, Train
 
 __all__ = [
     "Augment", "Compare", "Data", "Experiment", "Explain", "Input", "Lora", "Model", "Pretrain", "Range", "Sampling",
-    "Section", "Space", "Split", "SplitTable", "Step", "Sweep", "Train", "load", "parse",
+    "Section", "Sequence", "Space", "Split", "SplitTable", "Step", "Sweep", "Tracker", "Train", "load", "parse",
 ]  # fmt: skip

@@ -13,6 +13,7 @@ from cellml import faults
 from cellml.config.base import Section
 from cellml.config.data import Data, Input, Split
 from cellml.config.model import Model
+from cellml.config.sequence import Sequence
 from cellml.config.study import Compare, Explain, Range, Sweep
 from cellml.config.training import Pretrain, Sampling, Train
 from cellml.errors import UserError, near
@@ -27,6 +28,7 @@ class Experiment(Section):
     split: Split = Split()
     input: Input = Input()
     model: Model = Model()
+    sequence: Sequence = Sequence()
     sampling: Sampling = Sampling()
     train: Train = Train()
     pretrain: Pretrain = Pretrain()
@@ -67,13 +69,14 @@ class Experiment(Section):
     @model_validator(mode="after")
     def _space_paths(self) -> "Experiment":
         known = set(self.flat())
+        swept = ("input", "model", "sequence", "sampling", "train")
         spaces = [("sweep.space", self.sweep.space)]
         spaces += [(f"sweep.per_backbone.{b}", s) for b, s in self.sweep.per_backbone.items()]
         for where, space in spaces:
             for path in space:
                 section = path.split(".", 1)[0]
-                if path not in known or section not in ("input", "model", "sampling", "train"):
-                    fitting = [k for k in known if k.split(".")[0] in ("input", "model", "sampling", "train")]
+                if path not in known or section not in swept:
+                    fitting = [k for k in known if k.split(".")[0] in swept]
                     raise ValueError(f"{where}: {path!r} cannot be swept: {near(path, fitting)}")
             for path, axis in space.items():
                 if axis == []:
@@ -135,6 +138,8 @@ class Experiment(Section):
         for machine in ("threads", "device"):
             del tree["train"][machine]
         del tree["data"]["path"]
+        if self.sequence == Sequence():
+            del tree["sequence"]  # studies of images keep the digits that they had before there were sequences
         return hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()[:8]
 
 

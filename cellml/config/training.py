@@ -56,8 +56,8 @@ class Train(Section):
     """Fitting."""
 
     epochs: int = Field(20, ge=1)
-    batch_size: int = Field(32, ge=2)
-    optimizer: Literal["adamw", "adam", "sgd"] = "adamw"
+    batch_size: int = Field(32, ge=2)  # images, or whole sequences where rows are frames of movies
+    optimizer: Literal["adamw", "adam", "sgd", "adagrad"] = "adamw"
     lr: float = Field(1e-3, gt=0)
     weight_decay: float = Field(0.01, ge=0)
     layer_decay: float = Field(1.0, gt=0, le=1)  # factor of the learning rate from each layer to the one before it

@@ -1,4 +1,4 @@
-"""Backbones by name: any timm model, any torchvision classifier as torchvision/<name>."""
+"""Backbones by name: any timm model, any torchvision classifier as torchvision/<name>, and some of our own."""
 
 import sys
 import urllib.error
@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from cellml.errors import UserError
-from cellml.models import hidden, hub, placement, zoo
+from cellml.models import hidden, hub, own, placement, zoo
 from cellml.models import weights as files
 
 Normalisation = tuple[tuple[float, ...], tuple[float, ...]]
@@ -26,14 +26,14 @@ _RESERVED = {
 
 
 def names() -> list[str]:
-    """Every name that may stand in `model.backbone`: timm's, then torchvision's."""
-    return [*hub.names(), *zoo.names()]
+    """Every name that may stand in `model.backbone`: timm's, then torchvision's, then our own."""
+    return [*hub.names(), *zoo.names(), *own.OWN]
 
 
 def describe() -> list[tuple[str, str]]:
     """Each backbone's name and one line about it."""
-    own = [(name, hub.describe(name)) for name in hub.names()]
-    return own + [(name, "torchvision, trained on ImageNet") for name in zoo.names()]
+    found = [(name, hub.describe(name)) for name in hub.names()]
+    return found + [(name, "torchvision, trained on ImageNet") for name in zoo.names()] + own.OWN.describe()
 
 
 def create(
@@ -54,7 +54,7 @@ def create(
     Fresh parameters come from torch's global generator: seed it first.
 
     Args:
-        name: a timm model (with `.tag` to choose among pretrained weights), or torchvision/<name>.
+        name: a timm model (with `.tag` to choose among pretrained weights), torchvision/<name>, or one of our own.
         channels: C.
         num_classes: K.
         size: S in pixels; passed on to families that must know it.
@@ -76,15 +76,8 @@ def create(
     options = dict(options or {})
     download = isinstance(weights, str) and weights == "pretrained"
     check(name, options)
-    state = None
     try:
-        if name.startswith(zoo.PREFIX):
-            net = zoo.build(name, channels, num_classes, size=size, dropout=dropout, options=options)
-            state = zoo.pretrained(name) if download else None
-        else:
-            net = hub.build(
-                name, channels, num_classes, size=size, dropout=dropout, options=options, pretrained=download
-            )
+        net, state = _build(name, channels, num_classes, size=size, dropout=dropout, options=options, download=download)
     except OSError as error:
         raise _no_download(name, error) from error
     except TypeError as error:
@@ -131,7 +124,7 @@ def normalisation(name: str, weights: str, channels: int) -> Normalisation | Non
         UserError: an unknown backbone.
     """
     check(name, {})
-    if weights == "none":
+    if weights == "none" or name in own.OWN:
         return None
     known = zoo.normalisation(name) if name.startswith(zoo.PREFIX) else hub.normalisation(name)
     mean, std = known or zoo.IMAGENET
@@ -185,13 +178,27 @@ def check(name: str, options: Mapping[str, Any]) -> None:
     Raises:
         UserError: an unknown name, with near ones, or an option that another key of the experiment file sets.
     """
-    if not name.startswith(zoo.PREFIX):
-        hub.check(name, zoo.names())
-    else:
+    if name.startswith(zoo.PREFIX):
         zoo.check(name)
+    elif name not in own.OWN:
+        hub.check(name, [*zoo.names(), *own.OWN])
     for key in options:
         if key in _RESERVED:
             raise UserError(f"model.options cannot hold {key!r}: {_RESERVED[key]}; remove it")
+
+
+def _build(
+    name: str, channels: int, num_classes: int, *, size: int, dropout: float, options: dict[str, Any], download: bool
+) -> tuple[nn.Module, files.State | None]:
+    """The network, and published weights that it does not hold yet."""
+    given: dict[str, Any] = {"size": size, "dropout": dropout, "options": options}
+    if name.startswith(zoo.PREFIX):
+        return zoo.build(name, channels, num_classes, **given), zoo.pretrained(name) if download else None
+    if name not in own.OWN:
+        return hub.build(name, channels, num_classes, **given, pretrained=download), None
+    if download:
+        raise UserError(f"The backbone {name!r} has no pretrained weights; set model.weights to none or a local file")
+    return own.build(name, channels, num_classes, **given), None
 
 
 def _no_download(name: str, error: OSError) -> UserError:
@@ -218,8 +225,8 @@ def _converted(name: str, net: nn.Module, state: files.State) -> files.State:
     if name.startswith(zoo.PREFIX):
         return zoo.without_side_heads(state)
     convert = getattr(sys.modules[type(net).__module__], "checkpoint_filter_fn", None)  # timm's habit
-    own = net.state_dict()
-    if convert is None or (set(state) == set(own) and all(state[k].shape == v.shape for k, v in own.items())):
+    now = net.state_dict()
+    if convert is None or (set(state) == set(now) and all(state[k].shape == v.shape for k, v in now.items())):
         return state
     return dict(convert(state, net))
 

@@ -1,10 +1,7 @@
-"""The classifier: raw images in, class probabilities out, with everything it needs to know stored beside it."""
+"""Classifiers: raw images, or sequences of them, in, class probabilities out, with what rebuilds them stored beside."""
 
-import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal
 
 import safetensors
 import safetensors.torch
@@ -14,118 +11,18 @@ from torch import nn
 from cellml.data import geometry
 from cellml.errors import UserError
 from cellml.models import backbones
-from cellml.models.views import Tta, views
+from cellml.models.spec import VERSION, Spec
+from cellml.models.temporal import networks
+from cellml.models.temporal.base import SequenceNet
+from cellml.models.views import views
 
-VERSION = 1
+__all__ = [
+    "ENSEMBLE", "SPEC", "VERSION", "WEIGHTS", "Classifier", "SequenceClassifier", "Spec", "build", "calibrated", "load",
+    "save",
+]  # fmt: skip
+
 WEIGHTS, SPEC = "weights.safetensors", "model.json"
 ENSEMBLE = "ensemble.json"  # beside the folders of several classifiers, see `cellml.models.ensemble`
-
-
-@dataclass(frozen=True)
-class Spec:
-    """What rebuilds a classifier, beside its weights; plain JSON on disk.
-
-    Attributes:
-        backbone: a timm name or torchvision/<name>.
-        classes: the K class names.
-        channels: C of the images.
-        dtype: of the images.
-        size: side in pixels of what the network sees.
-        crop: central crop of this side in image pixels before resizing, or None.
-        low, high: per channel, the raw values that become 0 and 1; values beyond are not clipped.
-        mean, std: per channel, of the 0..1 values.
-        options: further keyword options of the backbone.
-        dropout: before the last layer, in training.
-        attention: blocks within the backbone and their places, as in `model.attention`.
-        hidden: units of a hidden layer before the last one; 0: none.
-        tta: what is averaged over; flips: the four flips, d4: the eight flips and quarter turns.
-        temperature: T of (p e^o)^(1/T) over the averaged probabilities; without averaging it divides the logits.
-        offsets: o, a class each, added to the logits before T divides them; empty: none.
-        thresholds: operating points by class name; kept for the reader, not applied.
-        digest: of the training manifest.
-        earlier: digests of the training manifests of the weights that the training started from, latest first.
-        strategy: how the training rows were sampled.
-        version: of this format.
-    """
-
-    backbone: str
-    classes: tuple[str, ...]
-    channels: int
-    dtype: Literal["uint8", "uint16"]
-    size: int
-    crop: int | None
-    low: tuple[float, ...]
-    high: tuple[float, ...]
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    options: dict[str, Any] = field(default_factory=dict)
-    dropout: float = 0.0
-    attention: str = "none"
-    hidden: int = 0
-    tta: Tta = "none"
-    temperature: float = 1.0
-    offsets: tuple[float, ...] = ()
-    thresholds: dict[str, float] = field(default_factory=dict)
-    digest: str = ""
-    earlier: tuple[str, ...] = ()
-    strategy: str = "none"
-    version: int = VERSION
-
-    def __post_init__(self) -> None:
-        if self.dtype not in ("uint8", "uint16"):
-            raise ValueError(f"expected dtype uint8 or uint16, got {self.dtype!r}")
-        for name in ("low", "high", "mean", "std"):
-            if len(getattr(self, name)) != self.channels:
-                raise ValueError(f"expected {self.channels} values in {name}, got {getattr(self, name)}")
-        if any(high <= low for low, high in zip(self.low, self.high, strict=True)) or min(self.std) <= 0:
-            raise ValueError(f"expected low < high and std > 0, got {self.low}, {self.high}, {self.std}")
-        if self.temperature <= 0:
-            raise ValueError(f"expected a temperature above 0, got {self.temperature}")
-        if len(self.offsets) not in (0, len(self.classes)):
-            raise ValueError(f"expected an offset a class or none, got {self.offsets}")
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain lists, dicts, strings and numbers."""
-        return json.loads(json.dumps(asdict(self), allow_nan=False))
-
-    def to_json(self) -> str:
-        """Plain JSON in ASCII: any character of a class name survives any store."""
-        return json.dumps(asdict(self), indent=2, allow_nan=False)
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> "Spec":
-        """Rebuild from `to_dict`.
-
-        Raises:
-            UserError: a newer format, or keys missing or unknown.
-        """
-        if values.get("version", VERSION) > VERSION:
-            raise UserError(
-                f"Expected a model of format {VERSION} or older, got {values['version']}: install a newer CellML"
-            )
-        known = {f.name: f for f in fields(cls)}
-        unknown = sorted(set(values) - set(known))
-        missing = [n for n in ("backbone", "classes", "channels", "dtype", "size", "crop", "low") if n not in values]
-        missing += [n for n in ("high", "mean", "std") if n not in values]
-        if unknown or missing:
-            raise UserError(f"Expected a CellML model's description, found keys missing {missing}, unknown {unknown}")
-        fitted: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
-        return cls(**fitted)
-
-    @classmethod
-    def from_json(cls, text: str) -> "Spec":
-        """Rebuild from `to_json`.
-
-        Raises:
-            UserError: not JSON, a newer format, or keys missing or unknown.
-        """
-        try:
-            values = json.loads(text)
-        except json.JSONDecodeError as error:
-            raise UserError(f"Expected a CellML model's description as JSON, got something else: {error}") from error
-        if not isinstance(values, dict):
-            raise UserError(f"Expected a CellML model's description, got JSON of type {type(values).__name__}")
-        return cls.from_dict(values)
 
 
 class Classifier(nn.Module):
@@ -166,8 +63,8 @@ class Classifier(nn.Module):
         if self.spec.tta == "none":
             return self._softmax(self.logits(prepared))
         seen = views(prepared, self.spec.tta)
-        said = torch.log_softmax(self.logits(torch.cat(seen)).float(), dim=1)
-        return self._softmax(said.reshape(len(seen), -1, len(self.spec.classes)).logsumexp(dim=0))
+        said = torch.log_softmax(self.logits(torch.cat(seen)).float(), dim=-1)
+        return self._softmax(said.unflatten(0, (len(seen), -1)).logsumexp(dim=0))
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Probabilities, float32 (N, K)."""
@@ -178,7 +75,44 @@ class Classifier(nn.Module):
         return backbones.embed(self.net, self.normalise(prepared))
 
     def _softmax(self, logits: torch.Tensor) -> torch.Tensor:
-        return torch.softmax(calibrated(self.spec, logits), dim=1)
+        return torch.softmax(calibrated(self.spec, logits), dim=-1)
+
+
+class SequenceClassifier(Classifier):
+    """Raw sequences (N, T, H, W, C), uint8 or uint16, to probabilities of each frame's class (N, T, K).
+
+    What a classifier does to images it does to frames: its methods take and give one more axis, T, after N. It can be
+    exported with `torch.export`, N, T, H and W dynamic; all sequences of a call have one length.
+    """
+
+    net: SequenceNet
+
+    def __init__(self, spec: Spec, net: SequenceNet) -> None:
+        super().__init__(spec, net)
+
+    def prepare(self, images: torch.Tensor) -> torch.Tensor:
+        """Cropped and resized raw pixel values, float32 (N, T, C, S, S), of sequences (N, T, H, W, C)."""
+        return super().prepare(images.flatten(0, 1)).unflatten(0, images.shape[:2])
+
+    def logits(self, prepared: torch.Tensor, lengths: torch.Tensor | None = None) -> torch.Tensor:
+        """Logits (N, T, K) of prepared raw pixel values (N, T, C, S, S), before offsets and temperature.
+
+        Args:
+            prepared: frames beyond a sequence's length are padding.
+            lengths: (N,) how many frames each sequence has; None: all T.
+        """
+        return self.net(self.normalise(prepared), lengths)
+
+    def embed(self, prepared: torch.Tensor) -> torch.Tensor:
+        """Refused: what a sequence model's last layer sees belongs to a frame within its sequence.
+
+        Raises:
+            UserError: always.
+        """
+        raise UserError(
+            f"Expected a classifier of images to embed with, got the sequence model {self.spec.backbone!r}; choose one "
+            "of images"
+        )
 
 
 def calibrated(spec: Spec, logits: torch.Tensor) -> torch.Tensor:
@@ -190,19 +124,11 @@ def calibrated(spec: Spec, logits: torch.Tensor) -> torch.Tensor:
 
 
 def build(spec: Spec, weights: str | Mapping[str, torch.Tensor] = "none") -> Classifier:
-    """A classifier with a new network; see `backbones.create` for the weights and what it raises."""
-    net = backbones.create(
-        spec.backbone,
-        channels=spec.channels,
-        num_classes=len(spec.classes),
-        size=spec.size,
-        weights=weights,
-        dropout=spec.dropout,
-        options=spec.options,
-        attention=spec.attention,
-        hidden_units=spec.hidden,
-    )
-    return Classifier(spec, net)
+    """A classifier, of sequences where the spec says so, with a new network.
+
+    For the weights and what it raises see `backbones.create` and `networks.create`.
+    """
+    return _around(spec, _network(spec, weights, probe=True))
 
 
 def save(classifier: Classifier, folder: str | Path) -> None:
@@ -227,23 +153,45 @@ def load(folder: str | Path) -> Classifier:
         if not (source / name).is_file():
             raise UserError(f"Expected a saved model with {SPEC} and {WEIGHTS}, found no {name} in {source}")
     spec = Spec.from_json((source / SPEC).read_text(encoding="utf-8"))
-    net = backbones.create(
-        spec.backbone,
-        channels=spec.channels,
-        num_classes=len(spec.classes),
-        size=spec.size,
-        dropout=spec.dropout,
-        options=spec.options,
-        attention=spec.attention,
-        hidden_units=spec.hidden,
-        probe=False,
-    )
+    net = _network(spec, "none", probe=False)
     try:
         net.load_state_dict(safetensors.torch.load_file(source / WEIGHTS))
     except (safetensors.SafetensorError, RuntimeError) as error:
         line = str(error).strip().splitlines()[0]
         raise UserError(f"The weights in {source} do not fit its {SPEC}: {line}; save the model again") from error
-    return Classifier(spec, net).eval()
+    return _around(spec, net).eval()
+
+
+def _network(spec: Spec, weights: str | Mapping[str, torch.Tensor], *, probe: bool) -> nn.Module:
+    if spec.sequence is not None:
+        return networks.create(
+            spec.backbone,
+            channels=spec.channels,
+            num_classes=len(spec.classes),
+            size=spec.size,
+            sizes=spec.sequence,
+            weights=weights,
+            dropout=spec.dropout,
+            options=spec.options,
+            attention=spec.attention,
+            probe=probe,
+        )
+    return backbones.create(
+        spec.backbone,
+        channels=spec.channels,
+        num_classes=len(spec.classes),
+        size=spec.size,
+        weights=weights,
+        dropout=spec.dropout,
+        options=spec.options,
+        attention=spec.attention,
+        hidden_units=spec.hidden,
+        probe=probe,
+    )
+
+
+def _around(spec: Spec, net: nn.Module) -> Classifier:
+    return SequenceClassifier(spec, net) if isinstance(net, SequenceNet) else Classifier(spec, net)
 
 
 def _column(values: tuple[float, ...]) -> torch.Tensor:

@@ -34,6 +34,7 @@ class Spec:
         strategy: the rule that gave the weights.
         thresholds: operating points by class name; kept for the reader, not applied.
         digest: of the training manifest, "" where the members have several.
+        sequence: {} of sequence models, None of classifiers of images.
         backbone: "ensemble".
         version: of this format.
     """
@@ -47,6 +48,7 @@ class Spec:
     strategy: str = "mean"
     thresholds: dict[str, float] = field(default_factory=dict)
     digest: str = ""
+    sequence: dict[str, Any] | None = None
     backbone: str = BACKBONE
     version: int = VERSION
 
@@ -58,6 +60,7 @@ class Spec:
 class Ensemble(nn.Module):
     """Raw images (N, H, W, C), uint8 or uint16, to probabilities (N, K): the weighted mean of the members' own.
 
+    Of sequence models it takes sequences (N, T, H, W, C) and gives (N, T, K), as they do.
     Each member crops, resizes and scales the images itself and averages over its own views. It can be exported with
     `torch.export` as one program, N, H and W dynamic.
 
@@ -69,7 +72,7 @@ class Ensemble(nn.Module):
         digest: of the manifest that the members were trained on; None: theirs, where they agree.
 
     Raises:
-        UserError: members of different classes, channels or dtype.
+        UserError: members of different classes, channels or dtype, or of images and sequences.
     """
 
     def __init__(
@@ -100,6 +103,7 @@ class Ensemble(nn.Module):
             strategy=strategy,
             thresholds=dict(thresholds or {}),
             digest=digest if digest is not None else digests.pop() if len(digests) == 1 else "",
+            sequence=None if specs[0].sequence is None else {},
         )
 
     def weighted(self) -> list[tuple[Classifier, float]]:
@@ -144,6 +148,11 @@ def check(members: Sequence[Classifier | Ensemble], names: Sequence[str] = ()) -
                     f"Expected members of an ensemble with the same {key}, got {_shown(first)} of {called[0]} and "
                     f"{_shown(other)} of {name}; leave one of them out"
                 )
+        if (members[0].spec.sequence is None) != (member.spec.sequence is None):
+            raise UserError(
+                f"Expected members of an ensemble that all take images or all take sequences, got {called[0]} and "
+                f"{name}; leave one of them out"
+            )
 
 
 def save(model: Classifier | Ensemble, folder: str | Path) -> None:

@@ -98,7 +98,7 @@ def log_model(
     if isinstance(model, Ensemble):
         model = models.with_thresholds(model, fitted)
     else:
-        model = Classifier(replace(model.spec, thresholds=fitted), model.net)
+        model = type(model)(replace(model.spec, thresholds=fitted), model.net)
     return export.log_classifier(tracked, model, export.example_of(dataset), known)
 
 

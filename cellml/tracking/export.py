@@ -25,6 +25,7 @@ from mlflow.types import Schema, TensorSpec
 
 import cellml
 from cellml.data.prepare import Dataset
+from cellml.data.timelines import timelines
 from cellml.errors import UserError
 from cellml.models import ensemble as models
 from cellml.models.classifier import Classifier
@@ -36,6 +37,8 @@ WEIGHTS = "weights"
 NO_PICKLE = {"MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false"}
 TOLERANCE = 1e-4  # largest difference of a probability between the program and the eager model
 EXAMPLE = 32  # side in pixels of the stored example, at most
+FRAMES = 3  # of the stored example of a sequence model: of one frame, a program would be made for one alone
+LENGTHS = (1, 2, 5, 40)  # of the sequences that a program is checked with
 
 
 class ExportError(UserError):
@@ -50,13 +53,15 @@ def log_classifier(
 ) -> str:
     """Export a classifier and log it as a model of a run, after checking the program against the eager model.
 
-    The program takes images (N, H, W, C) of any N, H and W and gives probabilities (N, K); an ensemble is one program.
+    The program takes images (N, H, W, C) of any N, H and W and gives probabilities (N, K); that of a sequence model
+    takes sequences (N, T, H, W, C), of any T too, and gives (N, T, K). An ensemble is one program.
     `weights/`, from which the eager model is rebuilt, is logged on the run where it is missing.
 
     Args:
         run: the run that trained it.
         classifier: a copy of it is exported, on the CPU.
-        example: images (N >= 2, H, W, C) of the dtype it was trained on; a part of two of them is stored as an example.
+        example: images (N >= 2, H, W, C), or sequences (N >= 2, T, H, W, C), of the dtype it was trained on; a part of
+            two of them is stored as an example.
         metadata: JSON values beside those of the classifier's `spec`; given back by `pyfunc.load_model(uri).metadata`.
 
     Returns:
@@ -66,8 +71,13 @@ def log_classifier(
         ExportError: a backbone cannot be exported, or the program's probabilities differ.
     """
     spec = classifier.spec
-    if example.ndim != 4 or len(example) < 2 or example.shape[3] != spec.channels or str(example.dtype) != spec.dtype:
-        raise ValueError(f"expected (N >= 2, H, W, {spec.channels}) {spec.dtype}, got {example.shape} {example.dtype}")
+    rank = 4 if spec.sequence is None else 5
+    fits = example.ndim == rank and len(example) > 1 and example.shape[-1] == spec.channels
+    if not fits or str(example.dtype) != spec.dtype:
+        raise ValueError(
+            f"expected rank {rank}, two or more, {spec.channels} channels of {spec.dtype}, got {example.shape} "
+            f"{example.dtype}"
+        )
     eager = copy.deepcopy(classifier).to("cpu").eval()
     known = {**spec.to_dict(), **(metadata or {}), "cellml_version": cellml.__version__}
     model = Model(run_id=run.id, metadata=json.loads(json.dumps(known, default=_plain)))
@@ -88,10 +98,17 @@ def log_weights(run: Run, classifier: Classifier | Ensemble) -> None:
 
 
 def example_of(dataset: Dataset) -> npt.NDArray[np.integer]:
-    """Two training images, cut to a common size: (2, H, W, C)."""
-    images = dataset.pixels.images(np.resize(dataset.manifest.split("train").rows, 2))
+    """Two training images, cut to a common size (2, H, W, C), or two sequences of a few frames (2, T, H, W, C)."""
+    rows = dataset.manifest.split("train")
+    if rows.sequences is None:
+        chosen = np.resize(rows.rows, 2)
+    else:
+        found = timelines(rows)
+        chosen = np.stack([np.resize(rows.rows[found[k % len(found)]], FRAMES) for k in range(2)])
+    images = dataset.pixels.images(chosen.ravel())
     height, width = (min(image.shape[axis] for image in images) for axis in (0, 1))
-    return np.stack([image[:height, :width] for image in images])
+    cut = np.stack([image[:height, :width] for image in images])
+    return cut.reshape(*chosen.shape, *cut.shape[1:])
 
 
 def load_program(uri: str) -> PyFuncModel:
@@ -101,10 +118,10 @@ def load_program(uri: str) -> PyFuncModel:
 
 
 def _save(model: Model, eager: Classifier | Ensemble, example: npt.NDArray, folder: Path) -> None:
-    spec = eager.spec
+    spec, any_size = eager.spec, (-1,) * (example.ndim - 1)
     signature = ModelSignature(
-        Schema([TensorSpec(np.dtype(spec.dtype), (-1, -1, -1, spec.channels))]),
-        Schema([TensorSpec(np.dtype("float32"), (-1, len(spec.classes)))]),
+        Schema([TensorSpec(np.dtype(spec.dtype), (*any_size, spec.channels))]),
+        Schema([TensorSpec(np.dtype("float32"), (*any_size[:-2], len(spec.classes)))]),
     )
     try:
         with warnings.catch_warnings(), torch.no_grad():
@@ -128,7 +145,7 @@ def _save(model: Model, eager: Classifier | Ensemble, example: npt.NDArray, fold
 
 def _verify(eager: Classifier | Ensemble, example: npt.NDArray, folder: Path) -> None:
     program = load_program(str(folder))
-    for images in _variants(example):
+    for images in _variants(example) if example.ndim == 4 else _lengths(example):
         with torch.no_grad():
             expected = eager(torch.from_numpy(images)).numpy()
         what = f"The exported program of {_backbones(eager)}, given images of shape {images.shape},"
@@ -150,13 +167,22 @@ def _variants(example: npt.NDArray) -> Iterator[npt.NDArray]:
     yield np.ascontiguousarray(np.tile(example[:2], (1, 2, 2, 1))[:, : height + height // 2, : width + width // 3])
 
 
+def _lengths(example: npt.NDArray) -> Iterator[npt.NDArray]:
+    """Other numbers, lengths and sizes of sequences than those traced."""
+    for length in LENGTHS:
+        sequences = example[:, np.arange(length) % example.shape[1]]
+        yield sequences[: 1 if length == max(LENGTHS) else 2]
+    yield np.ascontiguousarray(np.concatenate([example, example])[:3, :1, : max(example.shape[2] * 2 // 3, 1)])
+
+
 def _small(example: npt.NDArray) -> npt.NDArray:
     """Two oblong central parts: small in the store, and no dimension equal to another by chance while tracing."""
-    height, width = min(example.shape[1], EXAMPLE), min(example.shape[2], EXAMPLE)
+    full_height, full_width = example.shape[-3:-1]
+    height, width = min(full_height, EXAMPLE), min(full_width, EXAMPLE)
     if height == width and width > 2:
         width -= 1
-    top, left = (example.shape[1] - height) // 2, (example.shape[2] - width) // 2
-    return np.ascontiguousarray(example[:2, top : top + height, left : left + width])
+    top, left = (full_height - height) // 2, (full_width - width) // 2
+    return np.ascontiguousarray(example[:2, ..., top : top + height, left : left + width, :])
 
 
 def _log(run: Run, model: Model, folder: Path) -> str:

@@ -47,6 +47,7 @@ class Predictor:
         classes: the K class names.
         dtype: of the images it takes, uint8 or uint16.
         channels: C of the images it takes.
+        sequential: it takes sequences (N, T, H, W, C) and gives (N, T, K).
     """
 
     def __init__(self, entry: Entry) -> None:
@@ -56,6 +57,7 @@ class Predictor:
         self.classes: tuple[str, ...] = tuple(self.metadata["classes"])
         self.dtype: str = self.metadata["dtype"]
         self.channels: int = self.metadata["channels"]
+        self.sequential: bool = self.metadata.get("sequence") is not None
 
     def check(self, image: npt.NDArray, name: str) -> None:
         """Refuse an image (H, W, C) that the model does not take.
@@ -70,13 +72,15 @@ class Predictor:
             )
 
     def predict(self, images: npt.NDArray, batch_size: int = 64) -> npt.NDArray[np.float32]:
-        """Probabilities (N, K) of images (N, H, W, C), N >= 1.
+        """Probabilities (N, K) of images (N, H, W, C), N >= 1; of sequences (N, T, H, W, C) those of each frame.
 
         Raises:
-            UserError: images of another dtype or number of channels than the model was trained on.
+            UserError: images of another dtype or number of channels than the model was trained on, or sequences for a
+                model of images and the other way round.
         """
-        if images.ndim != 4:
-            raise UserError(f"Expected images (N, H, W, {self.channels}) of {self.dtype}, got shape {images.shape}")
+        if images.ndim != (5 if self.sequential else 4):
+            wanted = "sequences (N, T, H, W" if self.sequential else "images (N, H, W"
+            raise UserError(f"Expected {wanted}, {self.channels}) of {self.dtype}, got shape {images.shape}")
         self.check(images[0], "images")
         starts = range(0, len(images), batch_size)
         batches = [np.ascontiguousarray(images[start : start + batch_size]) for start in starts]

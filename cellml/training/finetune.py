@@ -50,10 +50,14 @@ def finetune(job: Job) -> Outcome:
 
 def with_margin(dataset: Dataset, train: Manifest, seen: config.Input, changes: config.Augment) -> npt.NDArray:
     """The training images with the margin that augmentation turns in, (N, S', S', C), S' >= S."""
-    images = dataset.pixels
-    side = int(np.median(images.shapes[train.rows, :2].min(axis=1)))
-    crop, size = augment.margin(changes, seen.crop, seen.size, side)
-    return images.resized(crop, size, train.rows)
+    crop, size = margin(dataset, train, seen, changes)
+    return dataset.pixels.resized(crop, size, train.rows)
+
+
+def margin(dataset: Dataset, train: Manifest, seen: config.Input, changes: config.Augment) -> tuple[int | None, int]:
+    """Crop and size of the training images with the margin that augmentation turns in."""
+    side = int(np.median(dataset.pixels.shapes[train.rows, :2].min(axis=1)))
+    return augment.margin(changes, seen.crop, seen.size, side)
 
 
 def central(pixels: npt.NDArray, size: int) -> npt.NDArray:

@@ -17,16 +17,18 @@ from cellml.errors import UserError
 from cellml.evaluation import calibration, metrics
 from cellml.evaluation.predictions import Predictions
 from cellml.models.classifier import Classifier
+from cellml.models.temporal.names import temporal
 from cellml.sampling.base import TrainingRows
 from cellml.sampling.strategies import resample
-from cellml.training import device, losses, spaces, synthesis
+from cellml.training import device, frames, losses, spaces, synthesis
 from cellml.training.adapt import FROZEN_TRUNK
 from cellml.training.finetune import finetune
+from cellml.training.frame_module import Align
 from cellml.training.frozen import frozen
 from cellml.training.job import Job, OnEpoch, Outcome, initial
 from cellml.training.module import Diverged
 
-__all__ = ["Diverged", "Fit", "OnEpoch", "fit"]
+__all__ = ["Align", "Diverged", "Fit", "OnEpoch", "fit"]
 
 
 @dataclass
@@ -67,8 +69,11 @@ def fit(
     epochs: int | None = None,
     pretrained: Classifier | None = None,
     reference: Classifier | None = None,
+    align: Align | None = None,
 ) -> Fit:
-    """Train a classifier; the same seed gives the same result on a CPU with the same number of threads.
+    """Train a classifier, of sequences where rows are frames of movies.
+
+    The same seed gives the same result on a CPU with the same number of threads.
 
     Args:
         experiment: what to train and how.
@@ -80,6 +85,7 @@ def fit(
         epochs: instead of `train.epochs`.
         pretrained: a classifier to start from instead of `model.weights`; its scaling of pixel values is kept.
         reference: a network whose embeddings strategies look for neighbours in, instead of the model's own.
+        align: of frames of movies, gives the training rows' labels before the fit and before each epoch.
 
     Raises:
         UserError: settings that do not fit the data or this machine.
@@ -87,10 +93,13 @@ def fit(
     """
     start = time.perf_counter()
     settings = experiment.train
-    _check(experiment, train, validation)
+    if align is not None:
+        train = frames.named(train, align(None))
+    _check(experiment, train, validation, align)
     _check_changes(experiment, dataset)
     on = device.pick(settings.device)
-    rows = TrainingRows.of(train, _spaces(experiment, dataset, train, on, pretrained, reference))
+    labelled = train if train.sequences is None else train.where(train.targets >= 0)
+    rows = TrainingRows.of(labelled, _spaces(experiment, dataset, train, on, pretrained, reference))
     if not settings.soft_labels:
         rows = replace(rows, soft_targets=None)
     sampling = experiment.sampling
@@ -109,7 +118,10 @@ def fit(
         progress=progress,
     )
     with device.threads(settings.threads), device.seeded(settings.seed, on):
-        outcome = frozen(job) if experiment.model.mode == "frozen" else finetune(job)
+        if train.sequences is not None:
+            outcome = frames.learn(job, align)
+        else:
+            outcome = frozen(job) if experiment.model.mode == "frozen" else finetune(job)
     if settings.calibrate != "none" and outcome.validation is not None:
         outcome = _calibrated(outcome, outcome.validation, settings.calibrate == "balanced")
     gc.collect()  # a network and its optimiser refer to each other; the next fit should not wait for a collection
@@ -153,7 +165,7 @@ def _calibrated(outcome: Outcome, validation: Predictions, balanced: bool) -> Ou
         temperature = calibration.temperature(validation)
     scaled = replace(validation, probabilities=calibration.heated(validation.probabilities, temperature, offsets))
     spec = replace(classifier.spec, temperature=temperature, offsets=offsets)
-    return replace(outcome, classifier=Classifier(spec, classifier.net), validation=scaled)
+    return replace(outcome, classifier=type(classifier)(spec, classifier.net), validation=scaled)
 
 
 def _counts(rows: TrainingRows, seen: npt.NDArray[np.int64], draw: npt.NDArray | None) -> dict[str, float]:
@@ -190,8 +202,17 @@ def _spaces(
     return spaces.spaces(alone, dataset, train, network=network if knows else None, trainer=trainer)
 
 
-def _check(experiment: Experiment, train: Manifest, validation: Manifest | None) -> None:
+def _check(experiment: Experiment, train: Manifest, validation: Manifest | None, align: Align | None) -> None:
     present = [name for name, count in train.counts.items() if count]
+    if train.sequences is not None:
+        frames.check(experiment)
+        if align is None and experiment.sequence.supervision == "transcripts":
+            raise ValueError("learning from transcripts needs what aligns them")
+    elif temporal(experiment.model.backbone):
+        raise UserError(
+            f"Expected frames of movies for model.backbone {experiment.model.backbone!r}, got images by themselves; "
+            "choose a backbone of images, or a data.source that gives sequences"
+        )
     if len(train) < 2 or len(present) < 2:
         raise UserError(
             f"Expected training rows of at least two classes, got {len(train)} rows of {present}; "

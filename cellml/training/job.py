@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +15,9 @@ from cellml.data.prepare import Dataset
 from cellml.evaluation.predictions import Predictions
 from cellml.models import backbones, classifier
 from cellml.models.classifier import Classifier, Spec
+from cellml.models.temporal import names as sequence_names
+from cellml.models.temporal import networks
+from cellml.models.temporal.base import WHOLE
 from cellml.sampling.base import Sample, TrainingRows
 from cellml.training import arrays
 
@@ -105,8 +109,8 @@ def _describe(experiment: Experiment, train: Manifest, pixels: npt.NDArray, pret
     if pretrained is not None and pretrained.spec.channels == channels:
         source = pretrained.spec
         low, high, mean, std = source.low, source.high, source.mean, source.std
-    elif pretrained is None:
-        mean, std = backbones.normalisation(model.backbone, model.weights, channels) or (mean, std)
+    elif pretrained is None and (image := sequence_names.split(model.backbone)[0]) not in WHOLE:
+        mean, std = backbones.normalisation(image, model.weights, channels) or (mean, std)
     return Spec(
         backbone=model.backbone,
         classes=train.classes,
@@ -126,7 +130,13 @@ def _describe(experiment: Experiment, train: Manifest, pixels: npt.NDArray, pret
         digest=train.digest,
         earlier=() if pretrained is None else _earlier(pretrained.spec, train.digest),
         strategy=experiment.sampling.strategy,
+        sequence=_sizes(experiment) if train.sequences is not None else None,
     )
+
+
+def _sizes(experiment: Experiment) -> dict[str, Any]:
+    own = experiment.sequence
+    return networks.sizes_of(experiment.model.backbone, own.units, own.layers, own.tracker.model_dump())
 
 
 def _earlier(source: Spec, own: str) -> tuple[str, ...]:

@@ -118,6 +118,12 @@ class Module(L.LightningModule):
         assert self.validation_arrays is not None
         self._scored.append(self.current.logits(self.validation_arrays.take(rows)).float())
 
+    def scored(self) -> Tensor:
+        """Logits of the validation images since the last call, in order, (N, K)."""
+        logits = torch.cat(self._scored)
+        self._scored.clear()
+        return logits
+
     def on_train_epoch_end(self) -> None:
         """Record the epoch, keep the weights if they are the best, stop if they have not been for long."""
         epoch = len(self.history) + 1
@@ -125,11 +131,10 @@ class Module(L.LightningModule):
         self._total.zero_()
         self._seen = 0
         value = float("nan")
-        if self._scored:
-            logits = torch.cat(self._scored)
-            self._scored.clear()
-            assert self.validation_arrays is not None
-            record["val/loss"] = self.loss(logits, self.validation_arrays.targets).mean().item()
+        if self.validation_arrays is not None:
+            logits, wanted = self.scored(), self.validation_arrays.targets
+            known = wanted.sum(1) > 0
+            record["val/loss"] = self.loss(logits[known], wanted[known]).mean().item()
             self._check(epoch, record)
             figures = metrics.compute(self.job.answer(torch.softmax(logits, 1)))
             record |= {f"val/{name}": figure for name, figure in figures.items()}

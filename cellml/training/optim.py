@@ -39,11 +39,13 @@ def groups(net: nn.Module, settings: config.Train) -> list[dict[str, Any]]:
 
 
 def optimizer(net: nn.Module, settings: config.Train) -> torch.optim.Optimizer:
-    """AdamW, Adam, or SGD with Nesterov momentum 0.9, without decay on norms and biases."""
+    """AdamW, Adam, Adagrad, or SGD with Nesterov momentum 0.9, without decay on norms and biases."""
     parameters = groups(net, settings)
     fused = next(net.parameters()).device.type in ("cpu", "cuda")
     if settings.optimizer == "sgd":
         return torch.optim.SGD(parameters, lr=settings.lr, momentum=0.9, nesterov=True, fused=fused)
+    if settings.optimizer == "adagrad":
+        return torch.optim.Adagrad(parameters, lr=settings.lr)
     kind = torch.optim.AdamW if settings.optimizer == "adamw" else torch.optim.Adam
     return kind(parameters, lr=settings.lr, fused=fused)
 
@@ -57,7 +59,9 @@ def schedule(over: torch.optim.Optimizer, settings: config.Train, steps: int) ->
         steps: optimiser steps of the whole fit, `settings.epochs` epochs.
     """
     if settings.schedule == "onecycle":
-        return lr_scheduler.OneCycleLR(over, max_lr=[group["lr"] for group in over.param_groups], total_steps=steps)
+        peaks = [group["lr"] for group in over.param_groups]
+        cycled = bool({"momentum", "betas"} & set(over.defaults))  # Adagrad has neither
+        return lr_scheduler.OneCycleLR(over, max_lr=peaks, total_steps=steps, cycle_momentum=cycled)
     if settings.schedule == "cosine":
         return lr_scheduler.CosineAnnealingLR(over, T_max=steps)
     stages = sorted(settings.lr_after.items())

@@ -1,6 +1,6 @@
 """Predictions by the whole path, decoded pixels to probabilities, as the registered model makes them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -10,6 +10,7 @@ from rich.progress import track
 
 from cellml.data.manifest import Manifest
 from cellml.data.prepare import Dataset
+from cellml.data.timelines import Timeline, timelines
 from cellml.errors import UserError
 from cellml.evaluation.predictions import Predictions
 from cellml.models.classifier import Classifier
@@ -29,7 +30,7 @@ def predict(
     device: str = "auto",
     progress: bool = False,
 ) -> Predictions:
-    """Classify images of any sizes, in full precision.
+    """Classify images of any sizes, or whole sequences of them, in full precision.
 
     Args:
         classifier: used in evaluation mode; it comes back where, and in the mode that, it was.
@@ -40,7 +41,8 @@ def predict(
         progress: show a bar.
 
     Raises:
-        UserError: the classifier's classes, channels or pixel type are not the data's, or the device is not there.
+        UserError: the classifier's classes, channels or pixel type are not the data's, it takes sequences and the data
+            have none, or the device is not there.
     """
     _check(classifier, dataset, manifest)
     on, training = devices.pick(device), classifier.training
@@ -48,14 +50,19 @@ def predict(
     rows = manifest.rows
     found = torch.zeros(len(manifest), len(manifest.classes))
     views = COUNTS[classifier.spec.tta]
-    groups = list(_same_shape(dataset.pixels.shapes[rows], max(1, batch_size // views)))
+    at_once = max(1, batch_size // views)
+    if classifier.spec.sequence is None:
+        groups = list(_same_shape(dataset.pixels.shapes[rows], at_once))
+    else:
+        groups = list(_same_kind(dataset.pixels.shapes[rows], timelines(manifest), at_once))
     classifier.to(on).eval()
     try:
         shown = track(groups, "predicting", console=Console(stderr=True), transient=True, disable=not progress)
         with torch.inference_mode():
             for chosen in shown:
-                images = torch.from_numpy(np.stack(dataset.pixels.images(rows[chosen])))
-                found[torch.from_numpy(chosen)] = classifier(images.to(on)).float().cpu()
+                images = np.stack(dataset.pixels.images(rows[chosen].ravel()))
+                given = torch.from_numpy(images.reshape(*chosen.shape, *images.shape[1:]))
+                found[torch.from_numpy(chosen)] = classifier(given.to(on)).float().cpu()
     finally:
         classifier.to(before).train(training)
     return Predictions.of(manifest, found.numpy())
@@ -72,8 +79,25 @@ def _same_shape(shapes: npt.NDArray[np.int64], batch_size: int) -> Iterator[npt.
         yield from (members[i : i + at_once] for i in range(0, len(members), at_once))
 
 
+def _same_kind(
+    shapes: npt.NDArray[np.int64], sequences: Sequence[Timeline], frames: int
+) -> Iterator[npt.NDArray[np.int64]]:
+    """Positions (N, T) of sequences of equal length and shape of frames, about `frames` frames or one sequence each."""
+    kinds: dict[tuple[int, ...], list[Timeline]] = {}
+    for one in sequences:
+        kinds.setdefault((len(one), *shapes[one[0]].tolist()), []).append(one)
+    for (length, height, width, _), alike in kinds.items():
+        at_once = max(1, min(frames, _PIXELS // (height * width)) // length)
+        yield from (np.stack(alike[i : i + at_once]) for i in range(0, len(alike), at_once))
+
+
 def _check(classifier: Classifier | Ensemble, dataset: Dataset, manifest: Manifest) -> None:
     spec, pixels = classifier.spec, dataset.pixels
+    if spec.sequence is not None and manifest.sequences is None:
+        raise UserError(
+            "Expected frames of movies for a model of sequences, got images by themselves; choose another model, or a "
+            "data.source that gives sequences"
+        )
     if spec.classes != manifest.classes:
         raise UserError(
             f"Expected images of the classes {list(spec.classes)} that the model knows, got {list(manifest.classes)}; "

@@ -1,0 +1,1 @@
+"""Networks on sequences: temporal parts behind image backbones, and others that are recurrent throughout."""
