@@ -99,14 +99,14 @@ def check(
     heatmaps.check(experiment.explain)
 
 
-def check_classes(experiment: Experiment, classes: Sequence[str]) -> None:
+def check_classes(experiment: Experiment, classes: Sequence[str], sequences: bool = False) -> None:
     """Refuse metrics and options of losses that a data set's classes do not have, before anything is trained.
 
     Raises:
         UserError: names the near ones.
     """
-    metrics.check(experiment.train.monitor, classes)
-    metrics.check(experiment.compare.metric, classes)
+    metrics.check(experiment.train.monitor, classes, sequences)
+    metrics.check(experiment.compare.metric, classes, sequences)
     losses.build(experiment.train.loss, experiment.train.loss_options, classes)
 
 
