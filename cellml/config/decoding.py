@@ -10,13 +10,14 @@ from cellml.config.base import Section
 class Decode(Section):
     """How the stages of a sequence are decoded from what the network says of its frames."""
 
-    grammar: Literal["transcripts", "order", "cycle"] = (
-        "transcripts"  # orders: those of training; of the classes; round
-    )
+    # orders of stages: those of the training sequences; what follows on what in them; that of the classes, once; round
+    grammar: Literal["transcripts", "successions", "order", "cycle"] = "transcripts"
     lengths: Literal["poisson", "histogram", "none"] = "poisson"  # of the stages, fitted to the training rows
     optional: list[str] = []  # classes that an order may leave out
     censored: bool = True  # a movie's ends cut its first and last stage
     max_duration: int | None = Field(None, ge=1)  # frames of a stage between two others
+    # of the frames beside the lengths when decoding (aligning: 1); below 1 where neighbouring frames err together
+    weight: float = Field(1.0, gt=0)
 
 
 class Transcripts(Section):

@@ -8,9 +8,11 @@ figures are ratios of sums over sequences (`Tally`), so that a bootstrap over gr
 - segment_f1_10, _25, _50: in the order of time a predicted segment is a hit where its best overlap (intersection over
   union) with a true one of its stage is 0.1, 0.25, 0.5 or more and that one has not been hit; F1 of hits over all
   sequences' segments (Lea et al. 2017, "Temporal convolutional networks", CVPR).
-- transition_error: frames between a true step from one stage to another and the predicted one of the same two stages,
-  mean over true steps. Several of one kind are matched at the least total distance. A missed one counts as if it had
-  been predicted at the farther end of its sequence, so that missing never pays; transition_error_found leaves it out.
+- transition_error: how many frames steps from one stage to another are off, mean over the true steps and the predicted
+  ones that match none. Steps of the same two stages are matched at the least total distance. A missed step counts as if
+  it had been predicted at the farther end of its sequence, so that missing never pays; a spurious one is as far off as
+  the nearest true step (without any: the farther end), so that flicker between stages does not pay either.
+  transition_error_found is the mean over matched steps alone.
 - transitions_missed: share of true steps that no predicted one matches. transitions_spurious: share of predicted ones
   that no true one does.
 - illegal_transitions: share of steps from frame to frame that change the stage otherwise than to the next in class
@@ -86,8 +88,9 @@ for _percent in OVERLAPS:
 
 @METRICS.register("transition_error")
 def transition_error(sums: Sums) -> Array:
-    """Mean frames between true and predicted steps of stage; a missed one counts to its sequence's farther end."""
-    return _ratio(sums["error"] + sums["bound"], sums["steps_true"])
+    """Mean frames that true and spurious steps of stage are off; a missed one counts to its sequence's farther end."""
+    steps = sums["steps_true"] + sums["steps_said"] - sums["steps_found"]
+    return _ratio(sums["error"] + sums["bound"] + sums["stray"], steps)
 
 
 @METRICS.register("transition_error_found")
@@ -188,9 +191,22 @@ def distance(said: Labels, true: Labels) -> int:
     return int(row[-1])
 
 
-def matched(said: npt.NDArray, true: npt.NDArray) -> tuple[Labels, Labels]:
-    """Pairs of points in time at the least total distance: positions in `said` and in `true`, min(S, U) each."""
-    return linear_sum_assignment(np.abs(said[:, None] - true[None, :]))
+def matched(said: npt.NDArray, true: npt.NDArray, within: float = np.inf) -> tuple[Labels, Labels]:
+    """Pairs of points in time: as many as there can be, at the least total distance.
+
+    Args:
+        said: (S,) points.
+        true: (U,) points.
+        within: the farthest that a pair may be apart.
+
+    Returns:
+        positions in `said` and in `true`, (P,) each.
+    """
+    away = np.abs(said[:, None] - true[None, :])
+    far = away > within
+    rows, columns = linear_sum_assignment(np.where(far, (away.max(initial=0) + 1) * (1 + min(away.shape)), away))
+    kept = ~far[rows, columns]
+    return rows[kept], columns[kept]
 
 
 def _counted(true: Labels, said: Labels, may: npt.NDArray[np.bool_]) -> dict[str, float]:
@@ -200,15 +216,19 @@ def _counted(true: Labels, said: Labels, may: npt.NDArray[np.bool_]) -> dict[str
     overlap = _overlap(a, b)
     counts |= {f"hits_{percent}": _hits(overlap, percent / 100) for percent in OVERLAPS}
     counts |= {"pairs": len(said) - 1, "illegal": int((~may[said[:-1], said[1:]]).sum())}
-    counts |= {"steps_true": len(a[0]) - 1, "steps_said": len(b[0]) - 1, "steps_found": 0, "error": 0, "bound": 0}
-    predicted = steps(said)
-    for kind, times in steps(true).items():
-        found = predicted.get(kind, np.empty(0, np.int64))
+    counts |= {"steps_true": len(a[0]) - 1, "steps_said": len(b[0]) - 1, "steps_found": 0}
+    counts |= {"error": 0, "bound": 0, "stray": 0}
+    wanted, given, none = steps(true), steps(said), np.empty(0, np.int64)
+    every = a[1][1:]
+    for kind in {**wanted, **given}:
+        times, found = wanted.get(kind, none), given.get(kind, none)
         mine, own = matched(found, times)
-        missed = np.delete(times, own)
+        missed, stray = np.delete(times, own), np.delete(found, mine)
         counts["steps_found"] += len(own)
         counts["error"] += int(np.abs(found[mine] - times[own]).sum())
-        counts["bound"] += int(np.maximum(missed, len(true) - missed).sum())
+        counts["bound"] += int(_farther(missed, len(true)).sum())
+        near = np.abs(stray[:, None] - every).min(axis=1) if len(every) else _farther(stray, len(true))
+        counts["stray"] += int(near.sum())
     return counts
 
 
@@ -232,6 +252,10 @@ def _hits(overlap: Array, least: float) -> int:
         if overlap[row, column] >= least:
             taken.add(column)
     return len(taken)
+
+
+def _farther(times: Labels, frames: int) -> Labels:
+    return np.maximum(times, frames - times)
 
 
 def _ratio(above: Array, below: Array) -> Array:

@@ -107,6 +107,7 @@ class Decoder:
         lengths: of the stages, or None where any length is as good as any other.
         censored: whether the movie's ends cut the first and the last segment.
         max_duration: frames that a segment between two others may last at most, or None.
+        weight: of the frame scores; below 1 where a network errs in neighbouring frames together.
     """
 
     grammar: Grammar
@@ -114,6 +115,7 @@ class Decoder:
     lengths: Lengths | None = None
     censored: bool = True
     max_duration: int | None = None
+    weight: float = 1.0
 
     def __post_init__(self) -> None:
         if not all(prior > 0 for prior in self.priors):
@@ -140,6 +142,7 @@ class Decoder:
             lengths,
             bool(given["censored"]),
             given["max_duration"],
+            float(given["weight"]),
         )
 
 
@@ -190,7 +193,7 @@ def _totals(log_probabilities: npt.NDArray, decoder: Decoder) -> Array:
         raise ValueError(f"expected log-probabilities of shape (T, {len(decoder.priors)}), got {scores.shape}")
     if np.isnan(scores).any():
         raise ValueError("expected log-probabilities, got NaN")
-    above = np.maximum(scores, _FLOOR) - np.log(decoder.priors)
+    above = decoder.weight * (np.maximum(scores, _FLOOR) - np.log(decoder.priors))
     return np.concatenate([np.zeros((1, scores.shape[1])), np.cumsum(above, axis=0)])
 
 

@@ -54,6 +54,24 @@ def ordered(count: int, optional: Iterable[int] = (), cyclic: bool = False) -> G
     return Grammar(every, tuple(sorted(arcs)), every, every)
 
 
+def successions(transcripts: Iterable[Sequence[int]], optional: Iterable[int] = ()) -> Grammar:
+    """What follows on what in the transcripts, any number of times, from any of their stages to any, as a movie cuts.
+
+    Args:
+        transcripts: ordered lists of stages, as class indices, none twice in a row.
+        optional: stages that each of them may leave out.
+
+    Returns:
+        an automaton of one state a stage.
+    """
+    given = of_transcripts(transcripts, optional)
+    stages = sorted(set(given.states))
+    place = {stage: i for i, stage in enumerate(stages)}
+    arcs = {(place[given.states[a]], place[given.states[b]]) for a, b in given.arcs}
+    every = tuple(range(len(stages)))
+    return Grammar(tuple(stages), tuple(sorted(arcs)), every, every)
+
+
 def accepts(grammar: Grammar, stages: Sequence[int]) -> bool:
     """Whether a transcript is one of the grammar's."""
     reached = {s for s in grammar.initial if grammar.states[s] == stages[0]} if len(stages) else set()

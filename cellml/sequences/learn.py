@@ -48,6 +48,7 @@ def fit(
         durations.lengths(durations.segments(labels), len(classes), settings.lengths),
         settings.censored,
         settings.max_duration,
+        settings.weight,
     )
 
 
@@ -112,8 +113,8 @@ def check(decoder: Decoder, frames: Mapping[str, int]) -> None:
     except Misfit as error:
         raise UserError(
             f"Expected sequences that fit the orders of sequence.decode.grammar, got {first[error.frames]!r} of "
-            f"{error.frames} frames; set sequence.decode.grammar to order or cycle, name optional stages, or leave the "
-            "sequence out"
+            f"{error.frames} frames; set sequence.decode.grammar to successions, order or cycle, name optional stages, "
+            "or leave the sequence out"
         ) from None
 
 
@@ -124,7 +125,7 @@ def _grammar(
     skipped: Sequence[int],
     transcripts: Sequence[Sequence[int]] | None,
 ) -> Grammar:
-    if kind != "transcripts":
+    if kind in ("order", "cycle"):
         return grammar.ordered(count, skipped, cyclic=kind == "cycle")
     if transcripts is None:
         transcripts = [transcript(one) for one in labels if len(one) and (one >= 0).all()]
@@ -133,4 +134,5 @@ def _grammar(
             "Expected training sequences with a stage for each frame, to take the grammar from, got none; "
             "set sequence.decode.grammar to order or cycle"
         )
-    return grammar.of_transcripts(transcripts, skipped)
+    made = grammar.successions if kind == "successions" else grammar.of_transcripts
+    return made(transcripts, skipped)

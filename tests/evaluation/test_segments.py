@@ -60,9 +60,9 @@ def changes(labels):
 
 
 def errors(true, said):
-    """Sum of distances of the best matching of steps of each kind, how many were matched, bounds of the others."""
-    total, found, bound = 0, 0, 0
-    for kind in {(a, b) for a, b, _ in changes(true)}:
+    """Sum of distances of the best matching of steps of each kind, how many were matched, and what the others cost."""
+    total, found, other, frames = 0, 0, 0, len(true)
+    for kind in {(a, b) for a, b, _ in changes(true) + changes(said)}:
         wanted = [t for a, b, t in changes(true) if (a, b) == kind]
         given = [t for a, b, t in changes(said) if (a, b) == kind]
         few, many = sorted([wanted, given], key=len)
@@ -70,9 +70,11 @@ def errors(true, said):
         way = min(ways, key=lambda pairs: sum(abs(a - b) for a, b in pairs))
         total += sum(abs(a - b) for a, b in way)
         found += len(few)
-        left = set(wanted) - {pair[0] if few is wanted else pair[1] for pair in way}
-        bound += sum(max(t, len(true) - t) for t in left)
-    return total, found, bound
+        left = set(many) - {pair[1] for pair in way}
+        for t in left:
+            nearest = [abs(t - u) for _, _, u in changes(true)] if many is given else []
+            other += min(nearest, default=max(t, frames - t))
+    return total, found, other
 
 
 def expected(pairs):
@@ -81,14 +83,14 @@ def expected(pairs):
     for percent in segments.OVERLAPS:
         tp, fp, fn = np.sum([hits(true, said, percent / 100) for true, said in pairs], axis=0)
         figures[f"segment_f1_{percent}"] = 2 * tp / (2 * tp + fp + fn)
-    total, found, bound = np.sum([errors(true, said) for true, said in pairs], axis=0)
+    total, found, other = np.sum([errors(true, said) for true, said in pairs], axis=0)
     wanted = sum(len(changes(true)) for true, _ in pairs)
     given = sum(len(changes(said)) for _, said in pairs)
     seen = {(a, b) for true, _ in pairs for a, b, _ in changes(true)} | {(0, 1), (1, 2), (2, 0)}
     wrong = sum((a, b) not in seen for _, said in pairs for a, b, _ in changes(said))
     steps = sum(len(true) - 1 for true, _ in pairs)
     figures |= {
-        "transition_error": (total + bound) / wanted if wanted else np.nan,
+        "transition_error": (total + other) / (wanted + given - found) if wanted + given else np.nan,
         "transition_error_found": total / found if found else np.nan,
         "transitions_missed": 1 - found / wanted if wanted else np.nan,
         "transitions_spurious": 1 - found / given if given else np.nan,
@@ -120,8 +122,8 @@ def test_a_worked_example():
     # one insertion in four segments; three hits of four predicted and three true ones, the second at an overlap of 0.5
     assert found["edit"] == 0.75
     assert found["segment_f1_50"] == pytest.approx(6 / 7)
-    # 0>1 at its place; 1>2 at frame 8 is missed: its farther end is 8 frames away
-    assert found["transition_error"] == 4
+    # 0>1 at its place; 1>2 at frame 8 is missed: its farther end is 8 frames away; 1>0 at 6 is 2 off, 0>2 at 8 none
+    assert found["transition_error"] == 10 / 4
     assert (found["transition_error_found"], found["transitions_missed"]) == (0, 0.5)
     assert found["transitions_spurious"] == pytest.approx(2 / 3)
     assert found["illegal_transitions"] == pytest.approx(2 / 11)  # 1>0 and 0>2

@@ -43,7 +43,7 @@ def score(log_probabilities, stages, lengths, decoder):
     """The score of one division into segments."""
     total = 0.0
     labels = np.repeat(stages, lengths)
-    total += sum(log_probabilities[t, c] - np.log(decoder.priors[c]) for t, c in enumerate(labels))
+    total += decoder.weight * sum(log_probabilities[t, c] - np.log(decoder.priors[c]) for t, c in enumerate(labels))
     for i, (stage, length) in enumerate(zip(stages, lengths, strict=True)):
         cut = decoder.censored and i in (0, len(stages) - 1)
         if decoder.max_duration and length > decoder.max_duration and not cut:

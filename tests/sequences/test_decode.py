@@ -31,7 +31,7 @@ def decoders(draw):
     priors = np.array(draw(st.lists(st.floats(0.05, 1), min_size=K, max_size=K)))
     censored = draw(st.booleans())
     limit = draw(st.none() | st.integers(1, 6))
-    return Decoder(grammar, tuple(priors / priors.sum()), lengths, censored, limit)
+    return Decoder(grammar, tuple(priors / priors.sum()), lengths, censored, limit, draw(st.sampled_from([1.0, 0.4])))
 
 
 @settings(max_examples=200, deadline=None)

@@ -44,15 +44,34 @@ def test_a_class_that_is_always_cut_lasts_longer_than_what_is_seen_of_it():
     assert 137 < found[0] <= 800
 
 
-@pytest.mark.parametrize("kind", ["poisson", "histogram", "none"])
-def test_the_length_model_is_the_one_asked_for(kind):
-    found = durations.lengths(of([0, 0, 0, 1], [3, 3, 9, 2], [False, False, True, True]), 2, kind)
-    if kind == "none":
-        assert found is None
-        return
-    counts = ((0, 0, 2), ()) if kind == "histogram" else ()
-    assert isinstance(found, Lengths)
-    assert found.counts == counts
-    assert len(found.means) == 2
-    given = durations.lengths(of([0], [3], [False]), 1, kind, [7.0])
-    assert given.means == (7.0,)
+def test_the_length_model_is_the_one_asked_for():
+    found = of([0, 0, 0, 1], [3, 3, 9, 2], [False, False, True, True])
+    means = tuple(durations.means(found, 2).tolist())
+    assert durations.lengths(found, 2, "none") is None
+    assert durations.lengths(found, 2, "poisson") == Lengths(means)
+    assert durations.lengths(found, 2, "poisson", [7, 2]) == Lengths((7.0, 2.0))
+    histogram = durations.lengths(found, 2, "histogram")
+    assert (histogram.means, histogram.counts[1]) == (means, ())
+    counts = np.array(histogram.counts[0])
+    assert counts.sum() == pytest.approx(3)
+    assert counts[17] == pytest.approx(1)  # longer than the longest of 9 frames
+
+
+def test_histograms_spread_the_estimate_of_kaplan_and_meier():
+    rng = np.random.default_rng(1)
+    lasted, seen = rng.poisson(12, 300) + 1, rng.integers(1, 40, 300)
+    frames, cut = np.minimum(lasted, seen), seen < lasted
+    made = durations.lengths(of([0] * 300, frames, cut), 1, "histogram")
+    sample = stats.CensoredData.right_censored(frames, cut)
+    curve = stats.ecdf(sample).sf
+    ours = 1 - np.cumsum(made.counts[0]) / 300
+    np.testing.assert_allclose(ours[: frames.max()], curve.evaluate(np.arange(1, frames.max() + 1)), atol=0.05)
+    mean = (np.arange(1, len(made.counts[0]) + 1) * made.counts[0]).sum() / 300
+    steps = -np.diff([1, *curve.probabilities])
+    assert mean == pytest.approx((steps * curve.quantiles).sum(), abs=0.3)
+
+
+def test_equal_lengths_stay_where_they_are():
+    made = durations.lengths(of([0] * 4, [5] * 4, [False] * 4), 1, "histogram")
+    assert int(np.argmax(made.counts[0])) == 4
+    assert made.counts[0][4] > 3

@@ -38,6 +38,14 @@ def test_ordered_stages_run_from_any_to_any(optional, cyclic):
     assert found == {part for part in right if len(part) <= 4}
 
 
+def test_successions_repeat_what_follows_on_what():
+    grammar = grammars.successions([(0, 2, 3, 0), (3, 0, 2)], optional=[3])
+    pairs = {(0, 2), (2, 3), (3, 0), (2, 0)}
+    every = {one for n in range(1, 6) for one in itertools.product((0, 2, 3), repeat=n)}
+    right = {one for one in every if all(pair in pairs for pair in itertools.pairwise(one))}
+    assert helpers.transcripts(grammar, 5) == right
+
+
 def test_common_beginnings_and_ends_are_shared():
     stages = range(5)
     parts = [tuple(range(a, b)) for a in stages for b in range(a + 1, 6)]

@@ -39,10 +39,16 @@ def test_settings_choose_grammar_lengths_and_limits():
     made = learn.fit(LABELS, CLASSES, Decode(grammar="cycle", lengths="none", optional=["prophase"], censored=False))
     assert made.grammar == grammar.ordered(3, [1], cyclic=True)
     assert (made.lengths, made.censored, made.max_duration) == (None, False, None)
-    made = learn.fit(LABELS, CLASSES, Decode(grammar="order", lengths="histogram", max_duration=9), priors=[1, 1, 2])
+    made = learn.fit(
+        LABELS, CLASSES, Decode(grammar="order", lengths="histogram", max_duration=9, weight=0.5), priors=[1, 1, 2]
+    )
     assert made.grammar == grammar.ordered(3)
     assert isinstance(made.lengths, Lengths)
-    assert (made.lengths.counts[1], made.max_duration, made.priors) == ((0, 1), 9, (0.25, 0.25, 0.5))
+    assert made.lengths == durations.lengths(durations.segments(LABELS), 3, "histogram")
+    assert (made.max_duration, made.weight, made.priors) == (9, 0.5, (0.25, 0.25, 0.5))
+    assert learn.fit(LABELS, CLASSES, Decode(grammar="successions")).grammar == grammar.successions(
+        [(0, 1, 2), (1, 2, 0)]
+    )
 
 
 def test_transcripts_that_are_known_otherwise_make_the_grammar():
