@@ -16,6 +16,7 @@ LISTS = {
     "strategies": "cellml.sampling.strategies:STRATEGIES",
     "losses": "cellml.training.losses:LOSSES",
     "metrics": "cellml.evaluation.metrics:METRICS",
+    "sequence_metrics": "cellml.evaluation.segments:METRICS",
     "explainers": "cellml.explain.base:EXPLAINERS",
     "backbones": "cellml.models.backbones",
     "attention": "cellml.models.attention:ATTENTION",

@@ -221,7 +221,7 @@ def _prepared(experiment: Experiment, tracked: Run, *, sweep: bool = False, cont
         if uri.startswith("models:/"):
             registry.resolve(uri)
     dataset = _dataset(experiment, tracked, contact_sheets)
-    trials.check_classes(experiment, dataset.manifest.classes)
+    trials.check_classes(experiment, dataset.manifest.classes, dataset.manifest.sequences is not None)
     return dataset
 
 

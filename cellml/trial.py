@@ -20,7 +20,7 @@ from cellml.data.display import to_rgb
 from cellml.data.manifest import Manifest
 from cellml.data.prepare import Dataset
 from cellml.errors import UserError
-from cellml.evaluation import combine, composition, figures, metrics
+from cellml.evaluation import combine, composition, figures, metrics, sequence_figures, stages
 from cellml.evaluation.predictions import Predictions
 from cellml.models import backbones as networks
 from cellml.models import classifier as classifiers
@@ -37,7 +37,7 @@ from cellml.training import folds, kept, losses
 from cellml.training.predict import predict
 
 OnStep = Callable[[int, float], None]
-COMPARED = ("confusion", "mistakes")  # figures that the UI shows side by side for several runs
+COMPARED = ("confusion", "mistakes", "label_matrix")  # figures that the UI shows side by side for several runs
 BASELINE = ("accuracy", "balanced_accuracy", "f1_macro", "log_loss")
 
 
@@ -103,14 +103,14 @@ def check(
     heatmaps.check(experiment.explain)
 
 
-def check_classes(experiment: Experiment, classes: Sequence[str]) -> None:
+def check_classes(experiment: Experiment, classes: Sequence[str], sequences: bool = False) -> None:
     """Refuse metrics and options of losses that a data set's classes do not have, before anything is trained.
 
     Raises:
         UserError: names the near ones.
     """
-    metrics.check(experiment.train.monitor, classes)
-    metrics.check(experiment.compare.metric, classes)
+    metrics.check(experiment.train.monitor, classes, sequences)
+    metrics.check(experiment.compare.metric, classes, sequences)
     losses.build(experiment.train.loss, experiment.train.loss_options, classes)
 
 
@@ -325,12 +325,25 @@ def log_predictions(
             record |= {f"{split}/majority_{name}": baseline[name] for name in BASELINE}
             predicted.save(folder / "predictions" / f"{split}.parquet")
             _log_composition(dataset, folder, split, predictions)
+            _log_stages(folder, split, predicted)
             for name, figure in _figures(dataset, _rows(manifest, predicted), predicted).items():
                 path = folder / "figures" / f"{split}_{name}.png"
                 figure.savefig(path)
                 if name in COMPARED:
                     tracked.image(path, f"{split}_{name}")
     tracked.metrics(keyed(record), step=None if after is None else after + 1)
+
+
+def _log_stages(folder: Path, split: str, predicted: Predictions) -> None:
+    """Write how long stages last and how well their steps are placed, where the rows are frames of sequences."""
+    if predicted.sequences is None:
+        return
+    target = folder / "stages"
+    target.mkdir(exist_ok=True)
+    found = stages.durations(predicted)
+    found.to_csv(target / f"{split}_segments.csv", index=False)
+    stages.summary(found, predicted.classes).to_csv(target / f"{split}_durations.csv", index=False)
+    stages.transitions(predicted).to_csv(target / f"{split}_transitions.csv", index=False)
 
 
 def _log_composition(dataset: Dataset, folder: Path, split: str, predictions: dict[str, Predictions]) -> None:
@@ -384,6 +397,8 @@ def _figures(dataset: Dataset, manifest: Manifest, predicted: Predictions) -> di
         return [to_rgb(image) for image in dataset.pixels.images(rows)]
 
     drawn = {name: draw(predicted) for name, draw in figures.FIGURES.items()}
+    if predicted.sequences is not None:
+        drawn |= {name: draw(predicted) for name, draw in sequence_figures.FIGURES.items()}
     return drawn | {"mistakes": figures.mistakes(predicted, images)}
 
 

@@ -80,7 +80,7 @@ def build(
         UserError: no such metric, models that did not predict the same rows, or an external set whose name makes a
             column that is there already.
     """
-    metrics.check(settings.metric, test.classes)
+    metrics.check(settings.metric, test.classes, test.sequences is not None)
     ranking = ordered(evaluated, settings)
     predictions = scores.with_baseline([one.predictions for one in ranking], train_counts)
     balanced = intervals.paired(predictions, "balanced_accuracy", settings.resamples, settings.seed)

@@ -162,7 +162,7 @@ def multiplicities(groups: int, resamples: int, seed: int) -> Iterator[Array]:
 
 def _sampled(models: Sequence[Predictions], names: Sequence[str], resamples: int, seed: int) -> dict[str, Array]:
     for name in names:
-        metrics.check(name, models[0].classes)
+        metrics.check(name, models[0].classes, models[0].sequences is not None)
     soft = [name for name in names if name in metrics.SOFT]
     if soft and models[0].soft_targets is not None and len(soft) < len(names):
         hard = [name for name in names if name not in metrics.SOFT]

@@ -11,10 +11,9 @@ from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
-from scipy import special
 
 from cellml.errors import UserError, near
-from cellml.evaluation import calibration, confusion, populations, ranking
+from cellml.evaluation import calibration, confusion, losses, populations, ranking, segments
 from cellml.evaluation.predictions import Predictions
 from cellml.registry import Registry
 
@@ -100,7 +99,7 @@ def mcc(predictions: Predictions) -> float:
 @METRICS.register("log_loss")
 def log_loss(predictions: Predictions) -> float:
     """Mean negative natural logarithm of the true class's probability; lower is better."""
-    return float(losses(scorable(predictions)).mean())
+    return float(losses.log_losses(scorable(predictions)).mean())
 
 
 @METRICS.register("ece")
@@ -114,13 +113,13 @@ def ece(predictions: Predictions) -> float:
 @METRICS.register("soft_cross_entropy")
 def soft_cross_entropy(predictions: Predictions) -> float:
     """Mean of -sum_k t_k log p_k over label probabilities t, in nats; lower is better."""
-    return float(soft_losses("soft_cross_entropy", scorable(predictions, soft=True)).mean())
+    return float(losses.soft_losses("soft_cross_entropy", scorable(predictions, soft=True)).mean())
 
 
 @METRICS.register("brier")
 def brier(predictions: Predictions) -> float:
     """Mean over images of sum_k (t_k - p_k)^2 (Brier 1950), 0..2; lower is better."""
-    return float(soft_losses("brier", scorable(predictions, soft=True)).mean())
+    return float(losses.soft_losses("brier", scorable(predictions, soft=True)).mean())
 
 
 @METRICS.register("rmse")
@@ -132,7 +131,7 @@ def rmse(predictions: Predictions) -> float:
 @METRICS.register("kl")
 def kl(predictions: Predictions) -> float:
     """Mean Kullback-Leibler divergence of the probabilities from the labels, in nats; lower is better."""
-    return float(soft_losses("kl", scorable(predictions, soft=True)).mean())
+    return float(losses.soft_losses("kl", scorable(predictions, soft=True)).mean())
 
 
 @METRICS.register("composition_rmse")
@@ -159,25 +158,6 @@ def scorable(predictions: Predictions, soft: bool = False) -> Predictions:
     return known
 
 
-def losses(predictions: Predictions) -> npt.NDArray[np.float64]:
-    """Log-loss of each row, (N,) in nats; probabilities below 2.2e-16 count as that, so that a loss stays finite."""
-    return -_log(predictions.probabilities[np.arange(len(predictions)), predictions.targets])
-
-
-def soft_losses(name: str, predictions: Predictions) -> npt.NDArray[np.float64]:
-    """What a metric of SOFT averages over rows, (N,): its own term, or squared errors summed over classes.
-
-    Args:
-        name: soft_cross_entropy or kl, of probabilities clipped as by `losses`; brier or rmse.
-        predictions: N rows of known label, hard or soft.
-    """
-    t, p = predictions.truth, predictions.probabilities
-    if name in ("brier", "rmse"):
-        return ((t - p) ** 2).sum(axis=1)
-    cross = -(t * _log(p)).sum(axis=1)
-    return cross + special.xlogy(t, t).sum(axis=1) if name == "kl" else cross
-
-
 def auroc_by_class(predictions: Predictions) -> npt.NDArray[np.float64]:
     """AUROC of each class against the rest, (K,); NaN where the class or the rest has no rows."""
     known = scorable(predictions)
@@ -189,7 +169,8 @@ def compute(predictions: Predictions) -> dict[str, float]:
     """Every metric of METRICS, then `precision_<class>`, `recall_<class>`, `f1_<class>` and `auroc_<class>`.
 
     Args:
-        predictions: N rows, some of them with a known target.
+        predictions: N rows, some of them with a known target; those of `segments` follow where they are frames of
+            sequences.
 
     Returns:
         name -> value, in the order of `names`.
@@ -197,7 +178,7 @@ def compute(predictions: Predictions) -> dict[str, float]:
     Raises:
         UserError: no row has a known target, a probability is not finite, or a class name clashes with a metric's.
     """
-    ordered = names(predictions.classes)
+    ordered = names(predictions.classes, predictions.sequences is not None)
     figures = {name: METRICS[name](predictions) for name in METRICS}
     counts = _counts(predictions)
     tables = {
@@ -208,6 +189,7 @@ def compute(predictions: Predictions) -> dict[str, float]:
     }
     for figure, table in tables.items():
         figures |= {f"{figure}_{c}": float(v) for c, v in zip(predictions.classes, table, strict=True)}
+    figures |= {} if predictions.sequences is None else segments.compute(predictions)
     return {name: figures[name] for name in ordered}
 
 
@@ -217,17 +199,19 @@ def value(name: str, predictions: Predictions) -> float:
     Raises:
         UserError: no such metric; or as `compute`.
     """
-    check(name, predictions.classes)
+    check(name, predictions.classes, predictions.sequences is not None)
     if name in METRICS:
         return METRICS[name](predictions)
+    if name in segments.METRICS:
+        return float(segments.METRICS[name](segments.tally(predictions).sums))
     figure, k = per_class(name, predictions.classes)
     if figure == "auroc":
         return float(auroc_by_class(predictions)[k])
     return float(getattr(confusion, figure)(_counts(predictions))[k])
 
 
-def names(classes: Sequence[str]) -> list[str]:
-    """Every metric that predictions over these classes have, in the order of `compute`.
+def names(classes: Sequence[str], sequences: bool = False) -> list[str]:
+    """Every metric that predictions over these classes have, of frames of sequences or not, in the order of `compute`.
 
     Raises:
         UserError: a class is called as a metric's ending ("macro", "weighted"), so that `recall_macro` would be two.
@@ -237,16 +221,23 @@ def names(classes: Sequence[str]) -> list[str]:
         if name in METRICS:
             ending = name.partition("_")[2]
             raise UserError(f"Expected class names apart from metric names, got {ending!r} ({name}); rename that class")
-    return [*METRICS, *of_classes]
+    return [*METRICS, *of_classes, *(segments.METRICS if sequences else ())]
 
 
-def check(name: str, classes: Sequence[str]) -> None:
+def check(name: str, classes: Sequence[str], sequences: bool = False) -> None:
     """Refuse a metric's name that predictions over these classes do not have, before anything is trained.
+
+    Args:
+        name: what the user asks for.
+        classes: their names.
+        sequences: whether rows are frames of sequences.
 
     Raises:
         UserError: names the near ones.
     """
-    known = names(classes)
+    if name in segments.METRICS and not sequences:
+        raise UserError(f"Expected a metric of single images, got {name!r}, which scores sequences; choose another")
+    known = names(classes, sequences)
     if name not in known:
         raise UserError(f"Expected a metric, got {name!r}: {near(name, known)}")
 
@@ -263,9 +254,9 @@ def higher_is_better(name: str) -> bool:
     Raises:
         UserError: no such metric.
     """
-    if name not in METRICS and name.partition("_")[0] not in PER_CLASS:
-        raise UserError(f"Expected a metric, got {name!r}: {near(name, METRICS)}")
-    return name not in LOWER
+    if name not in METRICS and name not in segments.METRICS and name.partition("_")[0] not in PER_CLASS:
+        raise UserError(f"Expected a metric, got {name!r}: {near(name, [*METRICS, *segments.METRICS])}")
+    return name not in LOWER and name not in segments.LOWER
 
 
 def majority_baseline(train_counts: Mapping[str, int], predictions: Predictions) -> Predictions:
@@ -290,10 +281,6 @@ def majority_baseline(train_counts: Mapping[str, int], predictions: Predictions)
     if counts.sum() <= 0:
         raise UserError("Expected training rows for the majority baseline, got none; give the training split's counts")
     return replace(predictions, probabilities=np.tile(counts / counts.sum(), (len(predictions), 1)))
-
-
-def _log(probabilities: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    return np.log(np.clip(probabilities, np.finfo(np.float64).eps, 1))
 
 
 def _counts(predictions: Predictions) -> npt.NDArray[np.float64]:

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
-from cellml.evaluation import calibration, confusion, metrics, populations, ranking
+from cellml.evaluation import calibration, confusion, losses, metrics, populations, ranking, segments
 from cellml.evaluation.predictions import Predictions
 
 Array = npt.NDArray[np.float64]
@@ -65,7 +65,8 @@ class Resampled:
             name -> (R,); NaN where a resample does not define it.
         """
         classes = self.predictions.classes
-        kinds = {name: name if name in metrics.METRICS else metrics.per_class(name, classes)[0] for name in names}
+        whole = {*metrics.METRICS, *segments.METRICS}
+        kinds = {name: name if name in whole else metrics.per_class(name, classes)[0] for name in names}
         counts = None
         if any(kind in _OF_COUNTS or kind in _FIGURES for kind in kinds.values()):
             counts = (self._counts @ multiplicities).T.reshape(-1, len(classes), len(classes))
@@ -81,6 +82,8 @@ class Resampled:
                 found[name] = np.abs(self._gaps @ multiplicities).sum(0) / self._sizes(multiplicities)
             elif kind == "composition_rmse":
                 found[name] = self._composition(multiplicities)
+            elif kind in segments.METRICS:
+                found[name] = segments.METRICS[kind](self._segments(multiplicities))
             elif kind == "log_loss" or kind in metrics.SOFT:
                 found[name] = self._mean_loss(kind, multiplicities)
             else:
@@ -115,7 +118,7 @@ class Resampled:
 
     def _mean_loss(self, kind: str, multiplicities: Array) -> Array:
         p = self.predictions
-        values = metrics.losses(p) if kind == "log_loss" else metrics.soft_losses(kind, p)
+        values = losses.log_losses(p) if kind == "log_loss" else losses.soft_losses(kind, p)
         means = self._sums(values, multiplicities) / self._sizes(multiplicities)
         return np.sqrt(means) if kind == "rmse" else means
 
@@ -125,6 +128,14 @@ class Resampled:
         count = drawn.sum(0)
         errors = np.einsum("p,pr->r", populations.squares(found), drawn)
         return np.sqrt(errors / np.where(count > 0, count, np.nan))
+
+    @cached_property
+    def _tally(self) -> segments.Tally:
+        return segments.tally(self.predictions)
+
+    def _segments(self, multiplicities: Array) -> dict[str, Array]:
+        drawn = multiplicities[self.groups[self._tally.rows]]
+        return {name: np.einsum("q,qr->r", values, drawn) for name, values in self._tally.counts.items()}
 
     def _ranked(self, name: str, kind: str, multiplicities: Array) -> Array:
         p = self.predictions
@@ -157,5 +168,9 @@ class Resampled:
         """The rows of one resample, (N,) how often each; every draw of a group is a group of its own."""
         rows = np.repeat(np.arange(len(times)), times)
         draw = np.arange(len(rows)) - np.repeat(np.cumsum(times) - times, times)
-        groups = self.groups[rows] + self.count * draw
-        return replace(self.predictions.where(rows), groups=groups.astype(str).astype(object))
+        made = self.predictions.where(rows)
+        groups = (self.groups[rows] + self.count * draw).astype(str).astype(object)
+        sequences = (
+            None if made.sequences is None else made.sequences + np.char.add("/", draw.astype(str)).astype(object)
+        )
+        return replace(made, groups=groups, sequences=sequences)

@@ -5,7 +5,9 @@ from collections.abc import Callable, Iterable
 from typing import Any, ParamSpec
 
 import matplotlib
+import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 
 P = ParamSpec("P")
@@ -62,6 +64,16 @@ def grid(axes: Axes) -> None:
 def line(k: int) -> dict[str, Any]:
     """Colour and dashes of the k-th of many lines; 21 differ."""
     return {"color": COLOURS[k % len(COLOURS)], "linestyle": DASHES[k // len(COLOURS) % len(DASHES)]}
+
+
+def stages(count: int) -> list[str]:
+    """Colours of areas, one a class in order; those after the seventh are paler, after the fourteenth paler yet."""
+    made = []
+    for k in range(count):
+        white = 1 - 0.5 ** (k // len(COLOURS))
+        rgb = np.array(to_rgb(COLOURS[k % len(COLOURS)]))
+        made.append(to_hex(tuple((rgb + (1 - rgb) * white).tolist())))
+    return made
 
 
 def names(texts: Iterable[object], limit: int = 24) -> list[str]:

@@ -226,7 +226,7 @@ def _check(experiment: Experiment, train: Manifest, validation: Manifest | None,
         return
     if not len(validation):
         raise UserError("Expected validation rows, got none; raise split.validation")
-    metrics.check(settings.monitor, validation.classes)
+    metrics.check(settings.monitor, validation.classes, validation.sequences is not None)
     even = np.full((len(validation), len(validation.classes)), 1 / len(validation.classes))
     value = metrics.value(settings.monitor, Predictions.of(validation, even))
     if math.isnan(value):

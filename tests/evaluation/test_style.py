@@ -31,3 +31,9 @@ def test_dollars_start_no_formula():
 def test_lines_of_many_classes_differ():
     looks = [style.line(k) for k in range(21)]
     assert len({(look["color"], look["linestyle"]) for look in looks}) == 21
+
+
+def test_colours_of_stages_differ_and_the_first_are_the_houses():
+    made = style.stages(20)
+    assert len(set(made)) == 20
+    assert [colour.lower() for colour in style.COLOURS] == made[:7]

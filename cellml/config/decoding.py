@@ -1,0 +1,28 @@
+"""The parts of the experiment file on decoding stages over time, and on learning from transcripts alone."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from cellml.config.base import Section
+
+
+class Decode(Section):
+    """How the stages of a sequence are decoded from what the network says of its frames."""
+
+    # orders of stages: those of the training sequences; what follows on what in them; that of the classes, once; round
+    grammar: Literal["transcripts", "successions", "order", "cycle"] = "transcripts"
+    lengths: Literal["poisson", "histogram", "none"] = "poisson"  # of the stages, fitted to the training rows
+    optional: list[str] = []  # classes that an order may leave out
+    censored: bool = True  # a movie's ends cut its first and last stage
+    max_duration: int | None = Field(None, ge=1)  # frames of a stage between two others
+    # of the frames beside the lengths when decoding (aligning: 1); below 1 where neighbouring frames err together
+    weight: float = Field(1.0, gt=0)
+
+
+class Transcripts(Section):
+    """Training where only the ordered stages of each sequence are known (Richard et al. 2018)."""
+
+    rounds: int = Field(10, ge=1)  # alignments at most, each after a training
+    tolerance: float = Field(0.005, ge=0, lt=1)  # share of frames whose stage changes, below which alignment ends
+    momentum: float = Field(0.5, ge=0, lt=1)  # share of the earlier mean lengths and priors that stays in each round

@@ -1,0 +1,1 @@
+"""Cells over time: stages decoded under a grammar with durations, learned from transcripts alone, divisions."""
