@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from cellml.errors import UserError, near
+from cellml.movies.options import OPTIONS
 
 LISTS = {
     "sources": "cellml.data.sources:SOURCES",
@@ -187,6 +188,24 @@ def predict(model: str, images: str, out: str) -> None:
     from cellml import commands
 
     commands.predict(model, images, out)
+
+
+def _movie_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    for name, text in reversed(OPTIONS.items()):
+        function = click.option(f"--{name}", default="", help=text)(function)
+    return function
+
+
+@cli.command()
+@click.option("--model", required=True, help="models:/NAME@champion or models:/NAME/VERSION.")
+@click.option("--movie", required=True, help="Folder of frames, TIFF of several pages, or .npy.")
+@_movie_options
+def movie(model: str, **given: str) -> None:
+    """What a model says of a movie's cells: overlay, table of cells, population curves."""
+    from cellml import commands
+    from cellml.movies.settings import Settings
+
+    commands.movie(model, Settings.parsed(given))
 
 
 @cli.command(context_settings=OVERRIDES)

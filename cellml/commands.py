@@ -1,6 +1,7 @@
 """What each entry point does: load, run, print. The command line calls these, and so may other code."""
 
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,9 @@ from cellml.errors import UserError
 from cellml.evaluation import combine, intervals, metrics
 from cellml.explain import base
 from cellml.models import ensemble as models
+from cellml.movies import registered
+from cellml.movies import run as movies
+from cellml.movies.settings import Settings
 from cellml.sweep import driver, register, space
 from cellml.sweep import study as studies
 from cellml.tracking import environment, names, registry, runs
@@ -191,6 +195,22 @@ def predict(model: str, images: str, out: str) -> None:
         tracked.file(target)
         tracked.metrics({"images": len(predicted), "skipped": skipped})
         _say(f"{len(predicted)} images predicted, {skipped} skipped: {target}")
+
+
+def movie(model: str, settings: Settings) -> None:
+    """Ask a registered model about every cell of a movie: overlay, table of cells, population curves.
+
+    Raises:
+        UserError: a movie, tracks, outlines or masks that cannot be read, or that the model does not take.
+    """
+    with runs.parent("movie", None, tags={"cellml.model": model}) as tracked:
+        movies.run(settings, registered.model(model), tracked, _shown, _say)
+        _say(f"movie/overlay.mp4, overlay.gif, cells.csv and population.csv: {tracked.artifact_uri}")
+        _farewell(tracked)
+
+
+def _shown(items: Iterable[int], what: str) -> Iterable[int]:
+    return track(list(items), what, console=Console(stderr=True), transient=True)
 
 
 def data(experiment: Experiment) -> None:

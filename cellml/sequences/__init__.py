@@ -1,1 +1,1 @@
-"""Cells over time: stages decoded under a grammar with durations, learned from transcripts alone, divisions."""
+"""Cells over time: stages decoded and learned, where cells are, and the movie that shows what a model says."""

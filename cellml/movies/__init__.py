@@ -1,0 +1,1 @@
+"""What a registered model says of a whole movie, as one run."""

@@ -1,0 +1,1 @@
+"""Movies with what a model says drawn into them."""

@@ -1,0 +1,96 @@
+"""Colours, letters and short names of stages on dark pictures."""
+
+import colorsys
+import functools
+from collections.abc import Sequence
+from pathlib import Path
+
+import matplotlib
+from PIL import Image, ImageDraw, ImageFont
+
+Colour = tuple[int, int, int]
+
+INK, SOFT, GROUND, FIELD = (240, 240, 240), (160, 160, 160), (24, 24, 28), (52, 52, 58)
+WRONG, DARK, WARNING = (214, 39, 40), (0, 0, 0), (240, 190, 90)
+# Okabe and Ito 2008, "Color Universal Design", those first that stand out from black and from the red of errors
+_STAGES = ((86, 180, 233), (230, 159, 0), (0, 158, 115), (204, 121, 167), (240, 228, 66), (0, 114, 178), (213, 94, 0))
+
+
+def colours(count: int) -> list[Colour]:
+    """A colour a stage; beyond seven, hues at equal steps of alternating brightness."""
+    if count <= len(_STAGES):
+        return list(_STAGES[:count])
+    hues = [colorsys.hsv_to_rgb(k / count, 0.55 if k % 2 else 0.85, 1.0 if k % 2 else 0.75) for k in range(count)]
+    return [(round(255 * r), round(255 * g), round(255 * b)) for r, g, b in hues]
+
+
+def short(names: Sequence[str], least: int = 3) -> list[str]:
+    """Short names that stay different: as many first letters as that takes, or whole names where nothing does.
+
+    Example:
+        >>> short(["Prophase", "Prometaphase", "Metaphase"])
+        ['Prop', 'Prom', 'Met']
+    """
+    found = []
+    for name in names:
+        others = [other for other in names if other != name]
+        lengths = (n for n in range(least, len(name)) if not any(other.startswith(name[:n]) for other in others))
+        found.append(name[: next(lengths, len(name))])
+    return found
+
+
+@functools.cache
+def font(size: int, bold: bool = False) -> ImageFont.FreeTypeFont:
+    """DejaVu Sans, which matplotlib brings, at a size in pixels."""
+    folder = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
+    return ImageFont.truetype(str(folder / ("DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf")), size)
+
+
+def width(text: str, size: int, bold: bool = False) -> int:
+    """Pixels that a text takes from left to right."""
+    return round(font(size, bold).getlength(text))
+
+
+def wrapped(text: str, size: int, most: int) -> list[str]:
+    """A text in lines of at most `most` pixels, broken at blanks; a longer word is cut."""
+    lines: list[str] = []
+    for word in text.split():
+        joined = f"{lines[-1]} {word}" if lines else word
+        if lines and width(joined, size) <= most:
+            lines[-1] = joined
+        else:
+            lines.append(fitted(word, size, most))
+    return lines
+
+
+def fitted(text: str, size: int, most: int) -> str:
+    """A text cut in its middle until it takes at most `most` pixels."""
+    shown = text
+    while len(shown) > 1 and width(shown, size) > most:
+        keep = min(len(shown) - 1, max(1, int(len(shown) * most / width(shown, size)))) - 1
+        shown = f"{text[: keep - keep // 2]}…{text[len(text) - keep // 2 :]}"
+    return shown
+
+
+@functools.lru_cache(maxsize=4096)
+def tag(text: str, size: int, edge: Colour, uncertainty: int, wrong: bool) -> Image.Image:
+    """A cell's label: its text on a dark ground (red: wrong), an edge in its stage's colour, a bar of its entropy.
+
+    Args:
+        text: short.
+        size: of the letters in pixels.
+        edge: the stage's colour.
+        uncertainty: normalised entropy in percent; below 0: no bar.
+        wrong: whether another stage was observed.
+    """
+    bar = 3 if uncertainty >= 0 else 0
+    wide, high = width(text, size) + 9, round(1.25 * size) + 2 + bar
+    image = Image.new("RGB", (wide, high), WRONG if wrong else GROUND)
+    draw = ImageDraw.Draw(image)
+    draw.rectangle((0, 0, 2, high), fill=edge)
+    draw.text((6, (high - bar) / 2), text, font=font(size), fill=INK, anchor="lm")
+    if bar:
+        draw.rectangle((3, high - bar, wide, high), fill=FIELD)
+        if filled := round((wide - 4) * uncertainty / 100):
+            draw.rectangle((3, high - bar, 3 + filled, high), fill=INK)
+    return image
