@@ -9,6 +9,7 @@ import torch
 from mlflow import MlflowClient
 
 from cellml.config import Experiment
+from cellml.errors import UserError
 from cellml.models import classifier as classifiers
 from cellml.models import ensemble
 from cellml.models.ensemble import Ensemble
@@ -28,9 +29,9 @@ def close_to(program, classifier, images):
     with torch.no_grad():
         expected = classifier(torch.from_numpy(images)).numpy()
     got = program.predict(images)
-    assert got.shape == (len(images), len(classifier.spec.classes))
+    assert got.shape == (*images.shape[:-3], len(classifier.spec.classes))
     np.testing.assert_allclose(got, expected, atol=1e-5)
-    np.testing.assert_allclose(got.sum(axis=1), 1, atol=1e-5)
+    np.testing.assert_allclose(got.sum(axis=-1), 1, atol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -68,6 +69,39 @@ def test_an_ensemble_is_one_program(run, make_classifier, make_images, monkeypat
     again = ensemble.load(run.download("weights"))
     assert again.spec == model.spec
     assert set(run.artifact_names("weights")) == {"weights/0", "weights/1", "weights/ensemble.json"}
+
+
+SIZES = {"units": 6, "layers": 2, "tracker": {"encoder": [4], "hidden": [4, 6], "decoder": [4]}}
+
+
+@pytest.mark.parametrize(
+    ("backbone", "dtype"),
+    [("test_resnet", "uint8"), ("mitosis_cnn+gru", "uint16"), ("test_resnet+tcn", "uint8"), ("tracker", "uint8")],
+)
+def test_the_program_of_a_sequence_model_takes_any_length(
+    run, make_classifier, make_images, monkeypatch, backbone, dtype
+):
+    """One length a call, from one frame on; what the eager model says with its own kernels and loops."""
+    model = make_classifier(backbone, dtype, 1, sequence=SIZES, tta="flips" if backbone == "tracker" else "none")
+    monkeypatch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
+    uri = export.log_classifier(run, model, make_images((2, 3, 40, 40, 1), dtype))
+    program = mlflow.pyfunc.load_model(uri)
+    inputs = json.loads(program.metadata.signature.to_dict()["inputs"])
+    assert inputs[0]["tensor-spec"]["shape"] == [-1, -1, -1, -1, 1]
+    for shape in [(3, 1, 40, 44), (1, 2, 33, 30), (2, 5, 40, 40), (1, 40, 36, 36)]:
+        close_to(program, model, make_images((*shape, 1), dtype, seed=1))
+    again = ensemble.load(run.download("weights"))
+    clip = torch.from_numpy(make_images((1, 4, 40, 40, 1), dtype, seed=2))
+    assert torch.equal(again(clip), model(clip))
+
+
+def test_an_ensemble_of_sequence_models_is_one_program(run, make_classifier, make_images):
+    parts = [make_classifier(name, channels=1, sequence=SIZES) for name in ("test_resnet", "test_resnet+lstm")]
+    model = Ensemble(parts, [0.5, 0.5]).eval()
+    program = mlflow.pyfunc.load_model(export.log_classifier(run, model, make_images((2, 3, 40, 40, 1))))
+    close_to(program, model, make_images((2, 7, 36, 40, 1), seed=1))
+    with pytest.raises(UserError, match="all take images or all take sequences"):
+        Ensemble([parts[0], make_classifier(channels=1)], [0.5, 0.5])
 
 
 @pytest.fixture(scope="module")

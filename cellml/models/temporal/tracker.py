@@ -31,6 +31,9 @@ class ConvGRU(nn.Module):
         self.of_input = nn.Conv2d(inputs, 3 * hidden, 3, padding=1)
         self.gates = nn.Conv2d(hidden, 2 * hidden, 3, padding=1, bias=False)
         self.candidate = nn.Conv2d(hidden, hidden, 3, padding=1, bias=False)
+        nn.init.xavier_normal_(self.of_input.weight, gain=nn.init.calculate_gain("tanh"))
+        nn.init.xavier_normal_(self.gates.weight)
+        nn.init.xavier_normal_(self.candidate.weight)
 
     def forward(self, x: Tensor, state: Tensor | None = None) -> Tensor:
         """States (N, T, H, h, w) of maps (N, T, C, h, w) and the state before them, (N, H, h, w) or None for 0."""
@@ -57,7 +60,9 @@ class Tracker(SequenceNet):
 
     Convolutions of the encoder with ReLU, the first followed by max pooling, as is each recurrent layer but the last;
     with S = 96 these work at 48, 24 and 12 pixels. The decoder's transposed convolutions lead back to S. The head reads
-    the last states' means on a grid of 3 x 3.
+    the last states' means on a grid of 3 x 3. Weights start after He et al. 2015 (arXiv 1502.01852) before a ReLU and
+    after Glorot and Bengio 2010 before a tanh: from torch's own start a network this deep without normalisation hardly
+    moves.
 
     Args:
         channels: C.
@@ -112,6 +117,10 @@ class Tracker(SequenceNet):
             nn.AdaptiveAvgPool2d(_GRID), nn.Flatten(), nn.Linear(hidden[-1] * _GRID**2, units), nn.ReLU(),
             nn.Dropout(dropout), nn.Linear(units, num_classes),
         )  # fmt: skip
+        for layer in (*self.encoder, *self.head):
+            if isinstance(layer, nn.Conv2d | nn.Linear):
+                nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+                nn.init.zeros_(layer.bias)  # type: ignore[arg-type]  # it has one
 
     def run(
         self, frames: Tensor, lengths: Tensor | None = None, state: tuple[Tensor, ...] = (), draw: bool = False
