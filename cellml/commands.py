@@ -14,7 +14,7 @@ from rich.table import Table
 
 from cellml import crossval as cross_validation
 from cellml import ensemble as ensembles
-from cellml import heatmaps, pretraining, vision
+from cellml import heatmaps, pretraining, records, vision
 from cellml import trial as trials
 from cellml.compare import benchmark
 from cellml.config import Experiment
@@ -86,7 +86,7 @@ def _train(experiment: Experiment, tracked: Run) -> None:
         _say("refitting on training and validation rows together")
         classifier = register.refit(experiment, dataset, tracked, progress=True).classifier
         rest = {name: predict_split(classifier, dataset, dataset.manifest.split(name)) for name in splits}
-        trials.log_predictions(dataset, tracked, rest)
+        records.log_predictions(dataset, tracked, rest)
     elif "test" in outcome.singles:
         found = cross_validation.log_test(outcome.singles["test"], outcome.best, outcome.predictions["test"], tracked)
         _table("test rows: the folds' networks, and what their ensemble gains over the best of them", found)
@@ -255,7 +255,7 @@ def _dataset(experiment: Experiment, tracked: Run, contact_sheets: bool = True) 
     if not contact_sheets and len(lines) > counts:
         _say(f"{len(lines) - counts} lines of warnings: the data entry point prints them")
     source = experiment.data.path or ""
-    trials.log_dataset(dataset, tracked, experiment.name, source, contact_sheets=contact_sheets)
+    records.log_dataset(dataset, tracked, experiment.name, source, contact_sheets=contact_sheets)
     return dataset
 
 

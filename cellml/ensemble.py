@@ -6,8 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from cellml import heatmaps
-from cellml import trial as trials
+from cellml import heatmaps, records
 from cellml.config import Experiment
 from cellml.data.manifest import Manifest
 from cellml.data.prepare import Dataset
@@ -99,7 +98,7 @@ def run(
     with tracked.artifacts() as folder:
         (folder / "ensemble").mkdir()
         table.to_csv(folder / "ensemble" / "weights.csv", index=False)
-    trials.log_predictions(dataset, tracked, {"val": together})
+    records.log_predictions(dataset, tracked, {"val": together})
     if experiment.explain.count:
         heatmaps.log(Ensemble(members, weights.tolist()), dataset, rows, together, tracked, experiment.explain)
     return register(experiment, dataset, members, weights, together, tracked, rule)

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pandas as pd
 
+from cellml import records
 from cellml import trial as trials
 from cellml.config import Experiment
 from cellml.data.prepare import Dataset
@@ -40,7 +41,7 @@ def run(experiment: Experiment, dataset: Dataset, tracked: Run, say: Say) -> str
     start, monitor = trials.starting_point(experiment), f"probe/{experiment.train.monitor}"
 
     def epoch_done(epoch: int, record: dict[str, float]) -> None:
-        tracked.metrics(trials.keyed(record), step=epoch)
+        tracked.metrics(records.keyed(record), step=epoch)
         if monitor in record:
             when = f"epoch {epoch}" if epoch else "before pretraining"
             say(f"{when}: linear probe on the validation rows, {experiment.train.monitor} {record[monitor]:.4f}")
@@ -50,7 +51,7 @@ def run(experiment: Experiment, dataset: Dataset, tracked: Run, say: Say) -> str
         (folder / "figures").mkdir()
         progress.pretraining(done.history).savefig(folder / "figures" / "pretraining.png")
         pd.DataFrame(done.history).rename_axis("epoch").to_csv(folder / "pretraining.csv")
-    trials.log_predictions(dataset, tracked, {"val": done.validation})
+    records.log_predictions(dataset, tracked, {"val": done.validation})
     gain = done.history[-1][monitor] - done.history[0][monitor]
     if not (gain > 0 if metrics.higher_is_better(experiment.train.monitor) else gain < 0):
         say(f"warning: by {experiment.train.monitor} the probe is no better than before pretraining; try more epochs")

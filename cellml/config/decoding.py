@@ -11,7 +11,7 @@ class Decode(Section):
     """How the stages of a sequence are decoded from what the network says of its frames."""
 
     # orders of stages: those of the training sequences; what follows on what in them; that of the classes, once; round
-    grammar: Literal["transcripts", "successions", "order", "cycle"] = "transcripts"
+    grammar: Literal["transcripts", "successions", "order", "cycle"] = "successions"
     lengths: Literal["poisson", "histogram", "none"] = "poisson"  # of the stages, fitted to the training rows
     optional: list[str] = []  # classes that an order may leave out
     censored: bool = True  # a movie's ends cut its first and last stage

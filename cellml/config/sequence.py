@@ -1,10 +1,11 @@
 """The section of the experiment file on sequences: models of movies, and what they learn from."""
 
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field
 
 from cellml.config.base import Section
+from cellml.config.decoding import Decode, Transcripts
 
 
 class Tracker(Section):
@@ -24,5 +25,5 @@ class Sequence(Section):
     chunk: int | None = Field(40, ge=1)  # frames that gradients go back through; null: whole sequences
     tracker: Tracker = Tracker()
     supervision: Literal["frames", "transcripts"] = "frames"  # transcripts: the order of stages alone is known
-    transcripts: dict[str, Any] = {}  # of learning from transcripts
-    decode: dict[str, Any] = {}  # of decoding
+    transcripts: Transcripts = Transcripts()  # of learning from transcripts
+    decode: Decode | None = Decode()  # of decoding; null: no decoder is learned

@@ -35,6 +35,7 @@ class Spec:
         thresholds: operating points by class name; kept for the reader, not applied.
         digest: of the training manifest, "" where the members have several.
         sequence: {} of sequence models, None of classifiers of images.
+        decoder: of sequence models, the first member's.
         backbone: "ensemble".
         version: of this format.
     """
@@ -49,6 +50,7 @@ class Spec:
     thresholds: dict[str, float] = field(default_factory=dict)
     digest: str = ""
     sequence: dict[str, Any] | None = None
+    decoder: dict[str, Any] | None = None
     backbone: str = BACKBONE
     version: int = VERSION
 
@@ -104,6 +106,7 @@ class Ensemble(nn.Module):
             thresholds=dict(thresholds or {}),
             digest=digest if digest is not None else digests.pop() if len(digests) == 1 else "",
             sequence=None if specs[0].sequence is None else {},
+            decoder=specs[0].decoder,
         )
 
     def weighted(self) -> list[tuple[Classifier, float]]:

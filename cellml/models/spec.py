@@ -36,6 +36,7 @@ class Spec:
         earlier: digests of the training manifests of the weights that the training started from, latest first.
         strategy: how the training rows were sampled.
         sequence: sizes of a sequence model's parts, {} where it has none of its own; None: a classifier of images.
+        decoder: of a sequence model, what finds the best stages over time (`cellml.sequences.decode`); not applied.
         version: of this format.
     """
 
@@ -61,6 +62,7 @@ class Spec:
     earlier: tuple[str, ...] = ()
     strategy: str = "none"
     sequence: dict[str, Any] | None = None
+    decoder: dict[str, Any] | None = None
     version: int = VERSION
 
     def __post_init__(self) -> None:

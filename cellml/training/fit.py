@@ -20,7 +20,7 @@ from cellml.models.classifier import Classifier
 from cellml.models.temporal.names import temporal
 from cellml.sampling.base import TrainingRows
 from cellml.sampling.strategies import resample
-from cellml.training import device, frames, losses, spaces, synthesis
+from cellml.training import device, frames, losses, spaces, stages, synthesis
 from cellml.training.adapt import FROZEN_TRUNK
 from cellml.training.finetune import finetune
 from cellml.training.frame_module import Align
@@ -93,9 +93,10 @@ def fit(
     """
     start = time.perf_counter()
     settings = experiment.train
+    align, digest = align or stages.aligned(experiment, train), train.digest
     if align is not None:
         train = frames.named(train, align(None))
-    _check(experiment, train, validation, align)
+    _check(experiment, train, validation)
     _check_changes(experiment, dataset)
     on = device.pick(settings.device)
     labelled = train if train.sequences is None else train.where(train.targets >= 0)
@@ -117,6 +118,8 @@ def fit(
         on_epoch=on_epoch,
         progress=progress,
     )
+    everything = dataset.manifest if dataset.manifest.sequences is not None else train
+    stages.decoder(experiment, train, align, everything)  # refused before anything is trained
     with device.threads(settings.threads), device.seeded(settings.seed, on):
         if train.sequences is not None:
             outcome = frames.learn(job, align)
@@ -124,6 +127,10 @@ def fit(
             outcome = frozen(job) if experiment.model.mode == "frozen" else finetune(job)
     if settings.calibrate != "none" and outcome.validation is not None:
         outcome = _calibrated(outcome, outcome.validation, settings.calibrate == "balanced")
+    if (decoder := stages.decoder(experiment, train, align, everything)) is not None:
+        model = outcome.classifier
+        spec = replace(model.spec, decoder=decoder.to_dict(), digest=digest)
+        outcome = replace(outcome, classifier=type(model)(spec, model.net))
     gc.collect()  # a network and its optimiser refer to each other; the next fit should not wait for a collection
     return Fit(
         classifier=outcome.classifier.eval(),
@@ -202,12 +209,10 @@ def _spaces(
     return spaces.spaces(alone, dataset, train, network=network if knows else None, trainer=trainer)
 
 
-def _check(experiment: Experiment, train: Manifest, validation: Manifest | None, align: Align | None) -> None:
+def _check(experiment: Experiment, train: Manifest, validation: Manifest | None) -> None:
     present = [name for name, count in train.counts.items() if count]
     if train.sequences is not None:
         frames.check(experiment)
-        if align is None and experiment.sequence.supervision == "transcripts":
-            raise ValueError("learning from transcripts needs what aligns them")
     elif temporal(experiment.model.backbone):
         raise UserError(
             f"Expected frames of movies for model.backbone {experiment.model.backbone!r}, got images by themselves; "
