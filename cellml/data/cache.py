@@ -1,6 +1,7 @@
 """The pixel cache: every image decoded once, in parallel, into one flat memory map that all processes share."""
 
 import json
+import mmap
 import os
 import shutil
 import time
@@ -19,6 +20,7 @@ from cellml.data import geometry
 from cellml.data.images import Pixels
 
 CHUNK_BYTES = 16 << 20  # float32 pixels resized at once
+RESIDENT_BYTES = 256 << 20  # pixels read after which the map's pages are given back to the system
 STALE_SECONDS = 86_400.0  # a temporary folder or file of this age belongs to a process that died
 
 
@@ -37,7 +39,9 @@ class PixelCache:
         index = np.load(self.folder / "index.npz")
         self._offsets: npt.NDArray[np.int64] = index["offsets"]
         self.shapes: npt.NDArray[np.int64] = index["shapes"]
-        self._bytes = np.memmap(self.folder / "pixels.bin", dtype=np.uint8, mode="r")
+        with open(self.folder / "pixels.bin", "rb") as file:
+            self._bytes = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        self._touched = 0
 
     def __reduce__(self) -> tuple[Any, ...]:
         return PixelCache, (self.folder,)
@@ -46,9 +50,14 @@ class PixelCache:
         return len(self._offsets)
 
     def __getitem__(self, row: int) -> Pixels:
-        """One image, (H, W, C), a read-only view into the map."""
+        """One image, (H, W, C), a read-only view into the map, which never holds much of the file in memory."""
         shape = tuple(int(n) for n in self.shapes[row])
-        return np.ndarray(shape, dtype=self.dtype, buffer=self._bytes, offset=int(self._offsets[row]))
+        image: Pixels = np.ndarray(shape, dtype=self.dtype, buffer=self._bytes, offset=int(self._offsets[row]))
+        self._touched += image.nbytes
+        if self._touched > RESIDENT_BYTES and hasattr(mmap, "MADV_DONTNEED"):
+            self._bytes.madvise(mmap.MADV_DONTNEED)  # what is looked at again is mapped again
+            self._touched = 0
+        return image
 
     def images(self, rows: Iterable[int]) -> list[Pixels]:
         """Images at the given positions, each (H, W, C), of any H and W."""

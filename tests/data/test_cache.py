@@ -1,5 +1,8 @@
+import json
 import os
 import pickle
+import subprocess
+import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
@@ -101,3 +104,27 @@ def test_the_folder_is_given_or_from_the_environment(tmp_path, monkeypatch):
     monkeypatch.delenv("CELLML_CACHE")
     monkeypatch.chdir(tmp_path)
     assert cache.folder(None) == tmp_path / ".cellml-cache"
+
+
+READ = """
+import resource, sys
+from cellml.data import cache as module
+module.RESIDENT_BYTES = 16 << 20
+cache = module.PixelCache(sys.argv[1])
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+total = sum(int(cache[row].max()) for row in range(len(cache)))
+print(total, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+"""
+
+
+def test_reading_all_of_a_large_cache_does_not_keep_it_in_memory(tmp_path):
+    side, count = 1024, 120  # 120 MB, of which the file system stores nothing
+    with open(tmp_path / "pixels.bin", "wb") as file:
+        file.truncate(side * side * count)
+    (tmp_path / "meta.json").write_text(json.dumps({"dtype": "uint8", "channels": 1}))
+    offsets = np.arange(count, dtype=np.int64) * side * side
+    np.savez(tmp_path / "index.npz", offsets=offsets, shapes=np.full((count, 3), [side, side, 1]))
+    done = subprocess.run([sys.executable, "-c", READ, str(tmp_path)], capture_output=True, text=True, check=True)
+    total, kilobytes = map(int, done.stdout.split())
+    assert total == 0
+    assert kilobytes < 40_000
