@@ -16,6 +16,8 @@ from cellml.data.manifest import Manifest
 from cellml.data.prepare import Dataset
 from cellml.evaluation import composition, figures, metrics, segments, sequence_figures, stages
 from cellml.evaluation.predictions import Predictions
+from cellml.sequences import learn
+from cellml.sequences.decode import Decoder
 from cellml.tracking import names
 from cellml.tracking.run import Run
 from cellml.training import fit as training

@@ -18,7 +18,11 @@ from lightning.fabric.plugins.environments import LightningEnvironment
 
 from cellml.training.device import Precision
 
-_LOGGERS = ("lightning.pytorch", "lightning.fabric", "lightning.pytorch.utilities.rank_zero")
+# Lightning's parts log under the name of whichever of its packages was imported last; mlflow imports the second.
+_LOGGERS = [
+    f"{name}{ending}" for name in ("lightning.pytorch", "pytorch_lightning") for ending in ("", ".utilities.rank_zero")
+]
+_LOGGERS += ["lightning.fabric", "lightning_fabric"]
 
 
 def run(
