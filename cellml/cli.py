@@ -18,6 +18,7 @@ LISTS = {
     "metrics": "cellml.evaluation.metrics:METRICS",
     "explainers": "cellml.explain.base:EXPLAINERS",
     "backbones": "cellml.models.backbones",
+    "sequences": "cellml.models.temporal.names",
     "attention": "cellml.models.attention:ATTENTION",
     "baselines": "cellml.compare.baselines:BASELINES",
     "rules": "cellml.evaluation.combine:RULES",

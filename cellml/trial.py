@@ -138,7 +138,6 @@ def run(
     """
     judge = _cross_validate if experiment.train.folds else _fit
     outcome = judge(experiment, dataset, tracked, on_step, progress)
-    manifest = dataset.manifest
     for name in splits:
         outcome = _predicted(outcome, name, dataset, experiment.train.device)
     predictions = outcome.predictions
@@ -147,12 +146,20 @@ def run(
         (folder / "config.yaml").write_text(experiment.yaml(), encoding="utf-8")
     log_predictions(dataset, tracked, predictions, after=experiment.train.epochs)
     shown = "test" if "test" in predictions else outcome.judged
-    if experiment.explain.count and outcome.classifier.spec.sequence is not None:
-        _note("heatmaps are made of classifiers of images, not of sequence models")
-    elif experiment.explain.count:
-        rows = _rows(manifest, predictions[shown])
-        heatmaps.log(outcome.classifier, dataset, rows, predictions[shown], tracked, experiment.explain)
+    if experiment.explain.count:
+        _explain(outcome.classifier, experiment, dataset, predictions[shown], tracked)
     return outcome
+
+
+def _explain(
+    model: Classifier | Ensemble, experiment: Experiment, dataset: Dataset, predicted: Predictions, tracked: Run
+) -> None:
+    try:
+        seen = models.of_images(model)
+    except UserError as error:
+        _note(f"no heatmaps: {error}")
+        return
+    heatmaps.log(seen, dataset, _rows(dataset.manifest, predicted), predicted, tracked, experiment.explain)
 
 
 def _predicted(outcome: Outcome, split: str, dataset: Dataset, device: str) -> Outcome:
