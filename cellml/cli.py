@@ -20,6 +20,7 @@ LISTS = {
     "sequence_metrics": "cellml.evaluation.segments:METRICS",
     "explainers": "cellml.explain.base:EXPLAINERS",
     "backbones": "cellml.models.backbones",
+    "sequences": "cellml.models.temporal.names",
     "attention": "cellml.models.attention:ATTENTION",
     "baselines": "cellml.compare.baselines:BASELINES",
     "rules": "cellml.evaluation.combine:RULES",

@@ -147,7 +147,7 @@ def explain(model: str, experiment: Experiment) -> None:
     with runs.parent("explain", experiment, tags={"cellml.model": model}) as tracked:
         if not experiment.explain.methods:
             raise UserError("Expected methods to explain by, got none; name some of `cellml list explainers`")
-        classifier = models.load(registry.weights_folder(model))
+        classifier = models.of_images(models.load(registry.weights_folder(model)))
         base.check_finite(classifier)
         _check_channels(model, experiment)
         dataset = _prepared(experiment, tracked, contact_sheets=False)

@@ -133,7 +133,6 @@ def run(
     """
     judge = _cross_validate if experiment.train.folds else _fit
     outcome = judge(experiment, dataset, tracked, on_step, progress)
-    manifest = dataset.manifest
     for name in splits:
         outcome = _predicted(outcome, name, dataset, experiment.train.device)
     predictions = outcome.predictions
@@ -144,14 +143,22 @@ def run(
     decoder = None if learned is None else Decoder.from_dict(learned)
     records.log_predictions(dataset, tracked, predictions, after=experiment.train.epochs, decoder=decoder)
     shown = "test" if "test" in predictions else outcome.judged
-    if experiment.explain.count and outcome.classifier.spec.sequence is not None:
-        records.note("heatmaps are made of classifiers of images, not of sequence models")
-    elif experiment.explain.count:
-        rows = records.rows(manifest, predictions[shown])
-        heatmaps.log(outcome.classifier, dataset, rows, predictions[shown], tracked, experiment.explain)
+    if experiment.explain.count:
+        _explain(outcome.classifier, experiment, dataset, predictions[shown], tracked)
     if outcome.kept is not None:
         shutil.rmtree(outcome.kept, ignore_errors=True)
     return outcome
+
+
+def _explain(
+    model: Classifier | Ensemble, experiment: Experiment, dataset: Dataset, predicted: Predictions, tracked: Run
+) -> None:
+    try:
+        seen = models.of_images(model)
+    except UserError as error:
+        records.note(f"no heatmaps: {error}")
+        return
+    heatmaps.log(seen, dataset, records.rows(dataset.manifest, predicted), predicted, tracked, experiment.explain)
 
 
 def _predicted(outcome: Outcome, split: str, dataset: Dataset, device: str) -> Outcome:

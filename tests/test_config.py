@@ -179,6 +179,13 @@ def test_a_budget_that_is_not_there_or_does_not_fit_is_one_line():
     assert config.parse(more).within("b").fingerprint() != config.parse(more).fingerprint()
 
 
+def test_sequences_count_in_the_fingerprint_where_they_are_set():
+    experiment = config.parse({"name": "x"})
+    assert experiment.replace({"sequence.chunk": 40}).fingerprint() == experiment.fingerprint()
+    assert experiment.replace({"sequence.chunk": 20}).fingerprint() != experiment.fingerprint()
+    assert config.parse({"name": "x", "sweep": {"space": {"sequence.units": [8, 16]}}}).sweep.space
+
+
 def test_early_stopping_and_the_last_epoch_do_not_go_together():
     with pytest.raises(UserError, match="patience stops at the best epoch, keep: last asks for the last one"):
         config.parse({"name": "x", "train": {"patience": 3, "keep": "last"}})

@@ -111,7 +111,7 @@ def _explained(
         if not one.entry.uri:
             continue
         try:
-            model = models.load(registry.weights_folder(one.entry.uri))
+            model = models.of_images(models.load(registry.weights_folder(one.entry.uri)))
         except UserError as error:
             say(f"no heatmaps of {one.name}: {error}")
             continue

@@ -18,6 +18,7 @@ from cellml.data.cache import PixelCache
 from cellml.data.external import External
 from cellml.data.manifest import Manifest
 from cellml.data.prepare import Dataset
+from cellml.data.timelines import timelines
 from cellml.errors import UserError
 from cellml.evaluation.predictions import Predictions
 from cellml.models import ensemble
@@ -25,6 +26,7 @@ from cellml.models.classifier import Classifier
 from cellml.models.ensemble import Ensemble
 from cellml.tracking import registry
 from cellml.training import device as devices
+from cellml.training.predict import same_kind
 
 BATCH = max(cost.BATCHES)  # most images of one call
 TOLERANCE = 1e-3  # largest distance of a row of probabilities from the sum 1
@@ -122,20 +124,33 @@ def _one(
     predictor = registry.predictor(entry.uri)
     order = _order(predictor, manifest.classes, dataset.pixels)
     images = _sample(dataset.pixels, manifest.rows)
-    predictor.predict(images)  # a program's first call is slower
+    call = (lambda one: predictor.predict(one[None])) if predictor.sequential else predictor.predict
+    call(images)  # a program's first call is slower
     seconds: dict[tuple[int, ...], list[float]] = {}
     found = []
     for pixels, rows in ((dataset.pixels, manifest), *((one.pixels, one.manifest) for one in externals)):
-        probabilities = _run(predictor, pixels, rows.rows, advance, seconds)
+        probabilities = _run(predictor, pixels, rows, advance, seconds)
         found.append(Predictions.of(rows, probabilities[:, order]))
     module = _module(entry)
-    measured = cost.measure(predictor.predict, module, images, on, seconds.get(images.shape, ()))
+    timed = _OneSequence(module) if module is not None and predictor.sequential else module
+    measured = cost.measure(call, timed, images, on, seconds.get(images.shape, ()))
     digest, earlier = str(predictor.metadata.get("digest", "")), _earlier(predictor.metadata)
     warnings = tuple(_provenance(digest, earlier, dataset.manifest, manifest))
     thresholds = dict(predictor.metadata.get("thresholds") or {})
     others = {one.name: predictions for one, predictions in zip(externals, found[1:], strict=True)}
     alone = members.predictions(module, dataset, manifest, externals, on.type)
     return Evaluated(entry, found[0], measured, warnings, thresholds, others, alone)
+
+
+class _OneSequence(torch.nn.Module):
+    """A sequence model as a classifier of images, N of them as one sequence of N frames: its cost is by the frame."""
+
+    def __init__(self, model: Classifier | Ensemble) -> None:
+        super().__init__()
+        self.model, self.spec = model, model.spec
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.model(images[None])[0]
 
 
 def _order(predictor: registry.Predictor, classes: tuple[str, ...], pixels: PixelCache) -> list[int]:
@@ -157,18 +172,27 @@ def _order(predictor: registry.Predictor, classes: tuple[str, ...], pixels: Pixe
 def _run(
     predictor: registry.Predictor,
     pixels: PixelCache,
-    rows: npt.NDArray[np.int64],
+    manifest: Manifest,
     advance: Callable[[int], None],
     seconds: dict[tuple[int, ...], list[float]],
 ) -> npt.NDArray[np.float64]:
     """Probabilities (N, K); adds the seconds of each call to those of its shape."""
+    if predictor.sequential and manifest.sequences is None:
+        raise UserError(
+            f"Expected models of images for images by themselves, got {predictor.entry.uri}, which takes sequences; "
+            "leave it out of entries"
+        )
+    rows = manifest.rows
     probabilities = np.empty((len(rows), len(predictor.classes)))
-    for positions in _batches(pixels, rows, BATCH):
-        images = np.stack(pixels.images(rows[positions]))
+    shapes = pixels.shapes[rows]
+    sequences = same_kind(shapes, timelines(manifest), BATCH) if predictor.sequential else None
+    for positions in sequences or _batches(pixels, rows, BATCH):
+        images = np.stack(pixels.images(rows[positions].ravel()))
+        images = images.reshape(*positions.shape, *images.shape[1:])
         start = time.perf_counter()
         probabilities[positions] = predictor.predict(images, batch_size=BATCH)
         seconds.setdefault(images.shape, []).append(time.perf_counter() - start)
-        advance(len(images))
+        advance(positions.size)
     if not (np.isfinite(probabilities).all() and np.allclose(probabilities.sum(axis=1), 1, atol=TOLERANCE)):
         uri = predictor.entry.uri
         raise UserError(f"Expected probabilities that sum to 1 from {uri}, got others; leave it out of entries")

@@ -14,13 +14,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
-
-from cellml.models.classifier import Classifier
-from cellml.models.ensemble import Ensemble
 
 CALLS = 20  # whose median is taken
 FEWEST = 3  # calls of a model so slow that CALLS of them would take longer than SECONDS
@@ -55,7 +53,7 @@ COLUMNS = tuple(Cost.__dataclass_fields__)
 
 
 def measure(
-    call: Call, model: Classifier | Ensemble | None, images: npt.NDArray, on: torch.device, known: Sequence[float] = ()
+    call: Call, model: nn.Module | None, images: npt.NDArray, on: torch.device, known: Sequence[float] = ()
 ) -> Cost:
     """Measure a model on images in memory.
 
@@ -87,7 +85,7 @@ def measure(
         model.to("cpu")
 
 
-def gmacs(model: Classifier | Ensemble, image: npt.NDArray) -> float:
+def gmacs(model: nn.Module, image: npt.NDArray) -> float:
     """Billions of multiply-accumulate operations of one call, of matrix products and convolutions, by torch's counter.
 
     A multiply-accumulate is two of its floating point operations. Attention is counted by the products that it is
@@ -121,7 +119,7 @@ def latency(call: Call, images: npt.NDArray, known: Sequence[float] = ()) -> flo
     return 1000 * statistics.median(seconds) / len(images)
 
 
-def memory(model: Classifier | Ensemble, images: npt.NDArray) -> float:
+def memory(model: nn.Module, images: npt.NDArray) -> float:
     """Megabytes of weights and of the tensors alive at once in a call, at their most; the images do not count.
 
     On a GPU by CUDA's own account of what it allocated, work space of kernels included; elsewhere by following every
@@ -182,11 +180,11 @@ class _Alive(TorchDispatchMode):
         self.now -= size
 
 
-def _tensor(model: Classifier | Ensemble, images: npt.NDArray) -> torch.Tensor:
+def _tensor(model: nn.Module, images: npt.NDArray) -> torch.Tensor:
     return torch.from_numpy(np.ascontiguousarray(images)).to(next(model.parameters()).device)
 
 
-def _synchronised(model: Classifier | Ensemble, on: torch.device) -> Call:
+def _synchronised(model: nn.Module, on: torch.device) -> Call:
     inputs: dict[int, torch.Tensor] = {}
 
     def call(images: npt.NDArray) -> None:

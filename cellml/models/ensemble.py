@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,7 +12,8 @@ from torch import nn
 
 from cellml.errors import UserError
 from cellml.models import classifier as classifiers
-from cellml.models.classifier import ENSEMBLE, Classifier
+from cellml.models.classifier import ENSEMBLE, Classifier, SequenceClassifier
+from cellml.models.temporal.networks import PerFrame
 from cellml.models.views import Tta, most
 
 VERSION = 1
@@ -130,6 +131,25 @@ def with_thresholds(model: Ensemble, thresholds: Mapping[str, float]) -> Ensembl
     members, weights = zip(*model.weighted(), strict=True)
     spec = model.spec
     return Ensemble(members, weights, strategy=spec.strategy, thresholds=thresholds, digest=spec.digest)
+
+
+def of_images(model: Classifier | Ensemble) -> Classifier | Ensemble:
+    """A model as one of images, to explain it on them: itself, or the backbone that judges every frame by itself.
+
+    Raises:
+        UserError: a sequence model that judges no frame by itself.
+    """
+    if isinstance(model, Ensemble):
+        members, weights = zip(*((of_images(one), weight) for one, weight in model.weighted()), strict=True)
+        return model if model.spec.sequence is None else Ensemble(members, weights, strategy=model.spec.strategy).eval()
+    if not isinstance(model, SequenceClassifier):
+        return model
+    if type(model.net) is not PerFrame:
+        raise UserError(
+            f"Expected a model that judges images by themselves for heatmaps, got the sequence model "
+            f"{model.spec.backbone!r}; choose one without a temporal part"
+        )
+    return Classifier(replace(model.spec, sequence=None), model.net.images).train(model.training)
 
 
 def check(members: Sequence[Classifier | Ensemble], names: Sequence[str] = ()) -> None:

@@ -54,7 +54,7 @@ def predict(
     if classifier.spec.sequence is None:
         groups = list(_same_shape(dataset.pixels.shapes[rows], at_once))
     else:
-        groups = list(_same_kind(dataset.pixels.shapes[rows], timelines(manifest), at_once))
+        groups = list(same_kind(dataset.pixels.shapes[rows], timelines(manifest), at_once))
     classifier.to(on).eval()
     try:
         shown = track(groups, "predicting", console=Console(stderr=True), transient=True, disable=not progress)
@@ -79,7 +79,7 @@ def _same_shape(shapes: npt.NDArray[np.int64], batch_size: int) -> Iterator[npt.
         yield from (members[i : i + at_once] for i in range(0, len(members), at_once))
 
 
-def _same_kind(
+def same_kind(
     shapes: npt.NDArray[np.int64], sequences: Sequence[Timeline], frames: int
 ) -> Iterator[npt.NDArray[np.int64]]:
     """Positions (N, T) of sequences of equal length and shape of frames, about `frames` frames or one sequence each."""
