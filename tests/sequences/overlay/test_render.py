@@ -93,3 +93,14 @@ def test_heat_is_laid_over_the_window_of_its_cell(movie):
     inside = picture[int(y - half + 2) : int(y + half - 2), int(x - half + 2) : int(x + half - 2)]
     assert (inside == (255, 0, 255)).all()
     assert (picture[:, : renderer.size[0]] == (255, 0, 255)).all(axis=2).sum() <= 3.1 * (2 * half) ** 2
+
+
+def test_in_a_field_heat_fades_towards_the_edge_of_its_window(movie):
+    heat = (np.tile([1.0, 0.0, 1.0], (8, 8, 1)), np.full((8, 8), 1.0))
+    renderer = Renderer(movie, said(), Words("m"), heat=lambda row: heat, window=20)
+    plain = Renderer(movie, said(), Words("m"))
+    x, y = (round(renderer.said.cells.table[name].iloc[0] * renderer.zoom) for name in ("x", "y"))
+    half = round(10 * renderer.zoom)
+    changed = (renderer.frame(0) != plain.frame(0)).any(axis=2)
+    assert (renderer.frame(0)[y - 10 : y + 10, x - 10 : x + 10] == (255, 0, 255)).all()
+    assert not changed[y - half : y - half + 4, x - half : x - half + 4].any()
