@@ -14,7 +14,7 @@ def model(uri: str) -> Model:
     predictor = registry.predictor(uri)
     whole = predictor.metadata.get("sequence") is not None
     return Model(
-        name=uri,
+        name=uri.removeprefix("models:/"),
         classes=predictor.classes,
         channels=predictor.channels,
         dtype=predictor.dtype,

@@ -75,4 +75,4 @@ class Said:
             table["observed"] = names[self.observed]
         for k, name in enumerate(self.classes):
             table[f"p_{name}"] = self.probabilities[:, k]
-        return table.round({"x": 2, "y": 2} | dict.fromkeys(table.columns[7:], 6))
+        return table.round({"x": 2, "y": 2} | dict.fromkeys(table.columns[6:], 6))

@@ -6,6 +6,7 @@ encoded in segments, so that a long movie is never held, and put into one track.
 
 import io
 import struct
+from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -18,8 +19,9 @@ from PIL import Image, features
 
 from cellml.errors import UserError
 
-SEGMENT = 48  # frames encoded at once; each begins with a whole picture, to which a player can jump
-QUALITY, SPEED = 62, 10  # of Pillow's AVIF: the speed at which libaom encodes in real time
+SEGMENT = 24  # frames encoded at once; each begins with a whole picture, to which a player can jump
+WORKERS = 2  # segments that are encoded at a time
+QUALITY, SPEED = 50, 10  # of Pillow's AVIF: the speed at which libaom encodes in real time
 TICKS = 90_000  # a second
 _PATH = (b"moov", b"trak", b"mdia", b"minf", b"stbl")
 _UNIT = struct.pack(">9i", 1 << 16, 0, 0, 0, 1 << 16, 0, 0, 0, 1 << 30)  # no rotation
@@ -36,7 +38,7 @@ class Segment:
 
 
 def write(frames: Frames, path: Path, rate: float) -> None:
-    """Write frames as they come; a segment is encoded while the next one is drawn.
+    """Write frames as they come; segments are encoded while the next ones are drawn.
 
     Args:
         frames: two or more of (H, W, 3) uint8 RGB, all of one size.
@@ -53,7 +55,7 @@ def write(frames: Frames, path: Path, rate: float) -> None:
     sizes: list[list[int]] = []  # of each segment's samples
     descriptions: list[bytes] = []
     shape: tuple[int, ...] = ()
-    with path.open("wb") as out, ThreadPoolExecutor(1) as pool:
+    with path.open("wb") as out, ThreadPoolExecutor(WORKERS) as pool:
         out.write(_box(b"ftyp", b"isom" + struct.pack(">I", 512) + b"isomiso2av01mp41"))
         start = out.tell()
         out.write(struct.pack(">I4sQ", 1, b"mdat", 0))  # a box whose size has 64 bits, filled in at the end
@@ -63,15 +65,16 @@ def write(frames: Frames, path: Path, rate: float) -> None:
             sizes.append([len(sample) for sample in segment.samples])
             descriptions.append(segment.description)
 
-        waiting: Future[Segment] | None = None
+        waiting: deque[Future[Segment]] = deque()
         for part in _parts(frames):
             shape = part[0].shape
-            if waiting is not None:
-                keep(waiting.result())
-            waiting = pool.submit(encode, part)
-        if waiting is None:
+            if len(waiting) == WORKERS:
+                keep(waiting.popleft().result())
+            waiting.append(pool.submit(encode, part))
+        while waiting:
+            keep(waiting.popleft().result())
+        if not descriptions:
             raise ValueError("expected two frames or more")
-        keep(waiting.result())
         end = out.tell()
         out.write(_moov(descriptions[0], sizes, start + 16, (shape[1], shape[0]), round(TICKS / rate)))
         out.seek(start + 8)

@@ -89,7 +89,7 @@ class Panel:
         return f"{clock}  ({text})"
 
     def _draw_still(self, draw: ImageDraw.ImageDraw, keys: int, caption: list[str]) -> None:
-        title = style.fitted(self.words.title, 14, _INNER)
+        title = style.fitted(self.words.title, 14, _INNER, bold=True)
         draw.text((MARGIN, 16), title, font=style.font(14, bold=True), fill=style.INK)
         names = zip(self.said.classes, style.short(self.said.classes), self.colours, strict=True)
         for k, (name, short, colour) in enumerate(names):
@@ -116,7 +116,9 @@ class Panel:
 
     def _draw_chart(self, draw: ImageDraw.ImageDraw) -> None:
         small: dict[str, Any] = {"font": style.font(11), "fill": style.SOFT}
-        text = "probabilities over time" if self.single else "share of the cells over time"
+        text = "share of the cells over time"
+        if self.single:
+            text = f"probabilities, stage{', observed stage' if self.marked else ''} over time"
         draw.text((MARGIN, self._chart - 17), text, **small)
         shares = self.counts.astype(np.float64)
         if self.single:
@@ -149,7 +151,7 @@ class Panel:
         said, names = self.said, self.said.classes
         stage, observed = int(said.stages[row]), int(said.observed[row])
         wrong = observed >= 0 and observed != stage
-        draw.text((MARGIN, 68), style.fitted(names[stage], 20, _INNER), font=style.font(20, bold=True),
+        draw.text((MARGIN, 68), style.fitted(names[stage], 20, _INNER, bold=True), font=style.font(20, bold=True),
                   fill=style.WRONG if wrong else self.colours[stage])  # fmt: skip
         if self.marked:
             text = f"observed: {names[observed]}" if observed >= 0 else "observed: unknown"

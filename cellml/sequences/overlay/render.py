@@ -48,6 +48,7 @@ class Renderer:
         corners = [(line.min(axis=0), line.max(axis=0)) for line in self._lines]
         self._boxes = np.array([np.concatenate(pair) for pair in corners]).reshape(-1, 4)
         self._wrong = (said.observed >= 0) & (said.observed != said.stages)
+        self._width = 3 if single else 2
         self._tags = [] if single else self._label()
         self._corners = self._placed()
 
@@ -68,8 +69,8 @@ class Renderer:
         for row in rows:
             points = self._lines[row].ravel().tolist()
             colour = style.WRONG if self._wrong[row] else self.colours[self.said.stages[row]]
-            draw.line(points, fill=style.DARK, width=4)
-            draw.line(points, fill=colour, width=2)
+            draw.line(points, fill=style.DARK, width=self._width + 2)
+            draw.line(points, fill=colour, width=self._width)
         for row in rows:
             if self._tags and (tag := self._tags[row]) is not None:
                 picture.paste(tag, self._corners[row])
@@ -130,6 +131,9 @@ class Renderer:
         """Lay colours over the window of a cell, in place."""
         assert self.heat is not None
         colours, strength = self.heat(row)
+        if not self.single:  # windows of neighbours overlap: theirs fade towards the edge
+            across = np.linspace(-1, 1, len(strength))
+            strength = strength * np.clip(2 * (1 - np.hypot(across[:, None], across)), 0, 1)
         side = max(1, round(self.window * self.zoom))
         x, y = (self.said.cells.table[name].iloc[row] * self.zoom - side / 2 for name in ("x", "y"))
         rgb = Image.fromarray(np.rint(255 * colours).astype(np.uint8)).resize((side, side), Image.Resampling.BILINEAR)

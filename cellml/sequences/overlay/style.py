@@ -20,7 +20,7 @@ def colours(count: int) -> list[Colour]:
     """A colour a stage; beyond seven, hues at equal steps of alternating brightness."""
     if count <= len(_STAGES):
         return list(_STAGES[:count])
-    hues = [colorsys.hsv_to_rgb(k / count, 0.55 if k % 2 else 0.85, 1.0 if k % 2 else 0.75) for k in range(count)]
+    hues = [colorsys.hsv_to_rgb(k / count, 0.45 if k % 2 else 0.7, 1.0 if k % 2 else 0.9) for k in range(count)]
     return [(round(255 * r), round(255 * g), round(255 * b)) for r, g, b in hues]
 
 
@@ -63,11 +63,11 @@ def wrapped(text: str, size: int, most: int) -> list[str]:
     return lines
 
 
-def fitted(text: str, size: int, most: int) -> str:
+def fitted(text: str, size: int, most: int, bold: bool = False) -> str:
     """A text cut in its middle until it takes at most `most` pixels."""
     shown = text
-    while len(shown) > 1 and width(shown, size) > most:
-        keep = min(len(shown) - 1, max(1, int(len(shown) * most / width(shown, size)))) - 1
+    while len(shown) > 1 and width(shown, size, bold) > most:
+        keep = min(len(shown) - 1, max(1, int(len(shown) * most / width(shown, size, bold)))) - 1
         shown = f"{text[: keep - keep // 2]}…{text[len(text) - keep // 2 :]}"
     return shown
 
