@@ -184,9 +184,10 @@ def _run(
         )
     rows = manifest.rows
     probabilities = np.empty((len(rows), len(predictor.classes)))
-    shapes = pixels.shapes[rows]
-    sequences = same_kind(shapes, timelines(manifest), BATCH) if predictor.sequential else None
-    for positions in sequences or _batches(pixels, rows, BATCH):
+    batches = _batches(pixels, rows, BATCH)
+    if predictor.sequential:
+        batches = same_kind(pixels.shapes[rows], timelines(manifest), BATCH)
+    for positions in batches:
         images = np.stack(pixels.images(rows[positions].ravel()))
         images = images.reshape(*positions.shape, *images.shape[1:])
         start = time.perf_counter()

@@ -23,6 +23,7 @@ class Pixels:
     def __init__(self, images):
         self._images = images
         self.dtype, self.channels = str(images[0].dtype), images[0].shape[2]
+        self.shapes = np.array([image.shape for image in images])
 
     def __getitem__(self, row):
         return self._images[row]
@@ -39,9 +40,12 @@ class Model:
         self.classes, self.dtype, self.channels = classes, dtype, channels
         self.metadata = {"digest": digest}
         self.calls = []
+        self.sequential = False
 
     def predict(self, images, batch_size=64):
         self.calls.append(images.shape)
+        if self.sequential:  # each frame's say depends on where it stands in time
+            return np.stack([[expected(image // (t + 1)) for t, image in enumerate(one)] for one in images])
         return np.stack([expected(image) for image in images]).astype(np.float32)
 
 
@@ -93,6 +97,26 @@ def test_rows_keep_their_order_over_batches_of_equal_shape(rows, dataset, serve,
     assert {shape[1:] for shape in model.calls} == {(8, 8, 1), (6, 9, 1)}
     assert max(shape[0] for shape in model.calls) == 4
     assert found.name == "cells.net v1"
+
+
+def test_frames_go_through_in_order_of_time_one_length_a_call(rows, dataset, serve):
+    """Three sequences of 9, 9 and 5 frames of one shape, mixed up in the manifest; costs are by the frame."""
+    names, frames = np.repeat(["x", "y", "z"], [9, 9, 5]), np.r_[:9, :9, :5]
+    order = np.random.default_rng(5).permutation(23)
+    alike = np.flatnonzero(np.arange(60) % 3 > 0)[:23]
+    given = rows.with_column("row", alike).with_column("sequence", names[order]).with_column("frame", frames[order])
+    one = entry("net")
+    model = Model(one.uri)
+    model.sequential = True
+    serve(model)
+    (found,) = collect.evaluate([one], dataset, given)
+    wanted = [expected(dataset.pixels[row] // (frame + 1)) for row, frame in zip(given.rows, given.frames, strict=True)]
+    np.testing.assert_allclose(found.predictions.probabilities, wanted, atol=1e-6)
+    assert found.predictions.frames.tolist() == given.frames.tolist()
+    assert model.calls[0] == (1, 64, 8, 8, 1)
+    assert sorted(model.calls[1:3]) == [(1, 5, 8, 8, 1), (2, 9, 8, 8, 1)]
+    with pytest.raises(UserError, match=r"models of images for images by themselves, got models:/cells\.net/1, which"):
+        collect.evaluate([one], dataset, rows)
 
 
 def test_costs_are_measured_on_images_of_the_commonest_shape_with_what_was_timed_before(

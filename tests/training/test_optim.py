@@ -36,7 +36,12 @@ def test_frozen_parameters_are_left_out():
 
 @pytest.mark.parametrize(
     ("name", "theirs"),
-    [("adamw", torch.optim.AdamW), ("adam", torch.optim.Adam), ("sgd", torch.optim.SGD)],
+    [
+        ("adamw", torch.optim.AdamW),
+        ("adam", torch.optim.Adam),
+        ("sgd", torch.optim.SGD),
+        ("adagrad", torch.optim.Adagrad),
+    ],
 )
 def test_one_step_equals_torchs_own(name, theirs):
     ours_net, their_net = (nn.Sequential(nn.Flatten(), net()[3], nn.Tanh()) for _ in range(2))
@@ -75,6 +80,11 @@ def test_schedules_start_peak_and_end_as_they_should(name, steps):
         assert max(range(steps), key=seen.__getitem__) == 11  # 0.3 of the steps
         assert seen[11] == pytest.approx(0.1)
         assert seen[-1] < 1e-5
+
+
+def test_a_cycle_leaves_an_optimiser_without_momentum_its_own():
+    over = optim.optimizer(net(), Train(optimizer="adagrad"))
+    assert optim.schedule(over, Train(optimizer="adagrad"), 5).get_last_lr()[0] < 1e-3
 
 
 def test_average_follows_the_formula_buffers_too():
