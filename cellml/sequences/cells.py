@@ -156,11 +156,12 @@ def extent(cells: Cells) -> float | None:
 def with_outlines(cells: Cells, masks: Movie) -> Cells:
     """The same cells with the outlines of the label that lies under each of them; none where there is background."""
     outlines: list[Points | None] = [None] * len(cells)
+    places = np.floor(cells.table[["x", "y"]].to_numpy(dtype=np.float64)).astype(np.int64).tolist()
     for t, rows in enumerate(cells.frames(len(masks))):
         labels = masks.frame(t)[:, :, 0].astype(np.int64)
         regions = {region.label: region for region in measure.regionprops(labels)}
         for row in rows.tolist():
-            x, y = (int(cells.table[name].iloc[row]) for name in ("x", "y"))
+            x, y = places[row]
             if 0 <= y < labels.shape[0] and 0 <= x < labels.shape[1] and (label := int(labels[y, x])):
                 outlines[row] = contour(regions[label].image, regions[label].bbox[:2])
     return Cells(cells.table, tuple(outlines))

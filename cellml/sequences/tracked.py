@@ -107,10 +107,11 @@ def _challenge(path: Path) -> tuple[pd.DataFrame, Path]:
 def _outlines(table: pd.DataFrame, root: Path) -> list[np.ndarray | None]:
     """The outline of each row's label in its mask."""
     found: list[np.ndarray | None] = [None] * len(table)
+    values = table["mask_value"].to_numpy()
     for file, rows in table.groupby("mask").indices.items():
         labels = images.read_image(root / str(file))[:, :, 0]
         for row in rows:
-            inside = labels == table["mask_value"].iloc[row]
+            inside = labels == values[row]
             if inside.any():
                 found[row] = contour(inside)
     return found

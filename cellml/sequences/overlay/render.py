@@ -13,8 +13,8 @@ from cellml.sequences.said import Said
 
 # what is laid over the window of a cell: colours (h, w, 3) from 0 to 1, and how much of them (h, w)
 Heat = Callable[[int], tuple[npt.NDArray[np.floating], npt.NDArray[np.floating]]]
-_LETTERS = 12  # pixels
-_RADIUS = 9.0  # pixels of the circle that stands for a missing outline, in the picture
+_TURN = np.linspace(0, 2 * np.pi, 24)
+_CIRCLE = 9 * np.stack([np.cos(_TURN), np.sin(_TURN)], axis=1)  # stands for a missing outline, in the picture
 _FULL, _BRIEF = 4200, 1300  # square pixels of the picture a cell, for a label with numbers, and for a stage alone
 
 
@@ -44,6 +44,7 @@ class Renderer:
         self.panel = Panel(said, len(movie), self.size[1], words, single=single)
         self.rows = self.panel.rows
         self.colours = self.panel.colours
+        self._centres = said.cells.table[["x", "y"]].to_numpy(dtype=np.float64) * self.zoom
         self._lines = [self._line(row) for row in range(len(said.cells))]
         corners = [(line.min(axis=0), line.max(axis=0)) for line in self._lines]
         self._boxes = np.array([np.concatenate(pair) for pair in corners]).reshape(-1, 4)
@@ -73,7 +74,7 @@ class Renderer:
             draw.line(points, fill=colour, width=self._width)
         for row in rows:
             if self._tags and (tag := self._tags[row]) is not None:
-                picture.paste(tag, self._corners[row])
+                picture.paste(tag.picture(), self._corners[row])
         width, height = self.size[0] + self.panel.still.width, max(self.size[1], self.panel.height)
         whole = Image.new("RGB", (width + width % 2, height + height % 2), style.GROUND)
         whole.paste(picture, (0, (height - self.size[1]) // 2))
@@ -84,18 +85,16 @@ class Renderer:
         """Closed outline (P, 2) of a row in the picture, or a circle."""
         outline = self.said.cells.outlines[row]
         if outline is None:
-            angle = np.linspace(0, 2 * np.pi, 24)
-            centre = self.said.cells.table[["x", "y"]].iloc[row].to_numpy(dtype=np.float64) * self.zoom
-            return centre + _RADIUS * np.stack([np.cos(angle), np.sin(angle)], axis=1)
+            return self._centres[row] + _CIRCLE
         points = outline * self.zoom
         return np.concatenate([points, points[:2]])
 
-    def _label(self) -> list[Image.Image | None]:
+    def _label(self) -> list[style.Tag | None]:
         """A label a row; None where there is no place for it."""
         said = self.said
         most = max((len(rows) for rows in self.rows), default=0)
         space = self.size[0] * self.size[1] / max(most, 1)
-        names, tags = style.short(said.classes), list[Image.Image | None]()
+        names, tags = style.short(said.classes), list[style.Tag | None]()
         sure, entropy = np.rint(100 * said.confidence).astype(int), np.rint(100 * said.entropy).astype(int)
         for row, (stage, observed) in enumerate(zip(said.stages.tolist(), said.observed.tolist(), strict=True)):
             text = names[stage]
@@ -107,7 +106,7 @@ class Renderer:
             full = space >= _FULL
             text += f" {sure[row]}%" if full else ""
             uncertain = 4 * (int(entropy[row]) // 4) if full else -1
-            tags.append(style.tag(text, _LETTERS, self.colours[stage], uncertain, bool(self._wrong[row])))
+            tags.append(style.Tag(text, self.colours[stage], uncertain, bool(self._wrong[row])))
         return tags
 
     def _placed(self) -> list[tuple[int, int]]:
@@ -135,7 +134,7 @@ class Renderer:
             across = np.linspace(-1, 1, len(strength))
             strength = strength * np.clip(2 * (1 - np.hypot(across[:, None], across)), 0, 1)
         side = max(1, round(self.window * self.zoom))
-        x, y = (self.said.cells.table[name].iloc[row] * self.zoom - side / 2 for name in ("x", "y"))
+        x, y = self._centres[row] - side / 2
         rgb = Image.fromarray(np.rint(255 * colours).astype(np.uint8)).resize((side, side), Image.Resampling.BILINEAR)
         mask = Image.fromarray(np.rint(255 * strength).astype(np.uint8)).resize((side, side), Image.Resampling.BILINEAR)
         picture.paste(rgb, (round(x), round(y)), mask)

@@ -3,12 +3,14 @@
 import colorsys
 import functools
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import matplotlib
 from PIL import Image, ImageDraw, ImageFont
 
 Colour = tuple[int, int, int]
+LETTERS = 12  # pixels, of a label
 
 INK, SOFT, GROUND, FIELD = (240, 240, 240), (160, 160, 160), (24, 24, 28), (52, 52, 58)
 WRONG, DARK, WARNING = (214, 39, 40), (0, 0, 0), (240, 190, 90)
@@ -72,25 +74,46 @@ def fitted(text: str, size: int, most: int, bold: bool = False) -> str:
     return shown
 
 
-@functools.lru_cache(maxsize=4096)
-def tag(text: str, size: int, edge: Colour, uncertainty: int, wrong: bool) -> Image.Image:
+@dataclass(frozen=True)
+class Tag:
     """A cell's label: its text on a dark ground (red: wrong), an edge in its stage's colour, a bar of its entropy.
 
-    Args:
+    Attributes:
         text: short.
-        size: of the letters in pixels.
         edge: the stage's colour.
         uncertainty: normalised entropy in percent; below 0: no bar.
         wrong: whether another stage was observed.
     """
-    bar = 3 if uncertainty >= 0 else 0
-    wide, high = width(text, size) + 9, round(1.25 * size) + 2 + bar
-    image = Image.new("RGB", (wide, high), WRONG if wrong else GROUND)
-    draw = ImageDraw.Draw(image)
-    draw.rectangle((0, 0, 2, high), fill=edge)
-    draw.text((6, (high - bar) / 2), text, font=font(size), fill=INK, anchor="lm")
-    if bar:
-        draw.rectangle((3, high - bar, wide, high), fill=FIELD)
-        if filled := round((wide - 4) * uncertainty / 100):
-            draw.rectangle((3, high - bar, 3 + filled, high), fill=INK)
-    return image
+
+    text: str
+    edge: Colour
+    uncertainty: int
+    wrong: bool
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height in pixels."""
+        return _width(self.text) + 9, round(1.25 * LETTERS) + 2 + self._bar
+
+    @functools.lru_cache(maxsize=4096)  # noqa: B019  # equal labels of any cell are drawn once
+    def picture(self) -> Image.Image:
+        """The label, RGB."""
+        wide, high = self.size
+        image = Image.new("RGB", (wide, high), WRONG if self.wrong else GROUND)
+        draw = ImageDraw.Draw(image)
+        draw.rectangle((0, 0, 2, high), fill=self.edge)
+        draw.text((6, (high - self._bar) / 2), self.text, font=font(LETTERS), fill=INK, anchor="lm")
+        if self._bar:
+            draw.rectangle((3, high - self._bar, wide, high), fill=FIELD)
+            if filled := round((wide - 4) * self.uncertainty / 100):
+                draw.rectangle((3, high - self._bar, 3 + filled, high), fill=INK)
+        return image
+
+    @property
+    def _bar(self) -> int:
+        return 3 if self.uncertainty >= 0 else 0
+
+
+@functools.lru_cache(maxsize=4096)
+def _width(text: str) -> int:
+    return width(text, LETTERS)

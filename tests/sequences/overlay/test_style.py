@@ -42,15 +42,16 @@ def test_lines_are_no_wider_than_asked():
 
 
 def test_a_tag_says_stage_error_and_entropy_by_colour():
-    right = np.asarray(style.tag("Met 90%", 12, (1, 2, 3), 50, False))
-    wrong = np.asarray(style.tag("Met 90%", 12, (1, 2, 3), 50, True))
+    right = np.asarray(style.Tag("Met 90%", (1, 2, 3), 50, False).picture())
+    wrong = np.asarray(style.Tag("Met 90%", (1, 2, 3), 50, True).picture())
     assert (right[:, :3] == (1, 2, 3)).all()
     assert (wrong[4, 4:] == style.WRONG).all(axis=1).any()
     assert not (right == style.WRONG).all(axis=2).any()
     bar = (right[-2, 3:] == style.INK).all(axis=1)
     assert bar.mean() == pytest.approx(0.5, abs=0.05)
     assert bar[: bar.sum()].all()
-    assert style.tag("Met", 12, (1, 2, 3), -1, False).height == right.shape[0] - 3
+    assert style.Tag("Met", (1, 2, 3), -1, False).size[1] == right.shape[0] - 3
+    assert style.Tag("Met 90%", (1, 2, 3), 50, True).size == right.shape[1::-1]
 
 
 @pytest.mark.parametrize("bold", [False, True])
