@@ -6,7 +6,7 @@ import pytest
 import tifffile
 from PIL import Image
 
-from tests.sequences import helpers
+from tests.sequences import fields as helpers
 
 pytestmark = pytest.mark.slow
 EXPERIMENT = """

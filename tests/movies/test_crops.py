@@ -5,7 +5,7 @@ import tifffile
 from cellml.movies import crops
 from cellml.sequences.cells import Cells
 from cellml.sequences.movies import opened
-from tests.sequences import helpers
+from tests.sequences import fields as helpers
 
 
 def silent(items, what):

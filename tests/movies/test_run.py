@@ -12,7 +12,7 @@ from cellml.movies import run as subject
 from cellml.movies.run import Model
 from cellml.movies.settings import Settings
 from tests.movies.test_crops import silent
-from tests.sequences import helpers
+from tests.sequences import fields as helpers
 
 
 class Kept:

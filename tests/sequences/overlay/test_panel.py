@@ -4,7 +4,7 @@ import pytest
 from cellml.sequences.overlay import style
 from cellml.sequences.overlay.panel import WIDTH, Panel, Words, stacked
 from cellml.sequences.said import Said
-from tests.sequences import helpers
+from tests.sequences import fields as helpers
 
 
 def said(**columns):

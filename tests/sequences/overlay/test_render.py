@@ -8,7 +8,7 @@ from cellml.sequences.overlay import style
 from cellml.sequences.overlay.panel import Words
 from cellml.sequences.overlay.render import Renderer
 from cellml.sequences.said import Said
-from tests.sequences import helpers
+from tests.sequences import fields as helpers
 
 
 @pytest.fixture(scope="module")
