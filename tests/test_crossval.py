@@ -10,7 +10,7 @@ from mlflow import MlflowClient
 from PIL import Image
 from sklearn.metrics import accuracy_score
 
-from cellml import commands, config, crossval
+from cellml import commands, config, crossval, records
 from cellml import trial as trials
 from cellml.data.prepare import prepare
 from cellml.errors import UserError
@@ -136,7 +136,7 @@ def test_the_folds_networks_are_registered_as_one_model_that_ranks(crossed, expe
 def test_an_interrupted_cross_validation_continues_and_leaves_nothing_behind(experiment, monkeypatch):
     own = experiment.replace({"name": "again", "train.epochs": 1, "explain.count": 0})
     with monkeypatch.context() as patched:
-        patched.setattr(trials, "log_fits", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        patched.setattr(records, "log_fits", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             commands.crossval(own)
     monkeypatch.setattr(folds, "fit", None)  # nothing is left to fit

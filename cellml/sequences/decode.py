@@ -10,6 +10,7 @@ This file needs numpy alone, so that whoever calls a registered model can copy i
 model's metadata: `decode(log_probabilities, Decoder.from_dict(metadata["decoder"]))`.
 """
 
+import json
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -125,7 +126,7 @@ class Decoder:
 
     def to_dict(self) -> dict[str, Any]:
         """A form that JSON keeps."""
-        return asdict(self)
+        return json.loads(json.dumps(asdict(self)))
 
     @classmethod
     def from_dict(cls, given: dict[str, Any]) -> "Decoder":

@@ -59,7 +59,9 @@ def aligned(experiment: Experiment, train: Manifest) -> Transcripts | None:
 
 
 def decoder(experiment: Experiment, train: Manifest, align: Align | None, everything: Manifest) -> Decoder | None:
-    """The decoder of the training sequences, or None where `sequence.decode` is null or rows are no frames of movies.
+    """The decoder of the training sequences.
+
+    None where `sequence.decode` is null, rows are no frames of movies, or nothing is asked for and no order is known.
 
     Args:
         experiment: `sequence.decode` and the sampling strategy count.
@@ -76,6 +78,8 @@ def decoder(experiment: Experiment, train: Manifest, align: Align | None, everyt
     if isinstance(align, Transcripts):
         made = align.decoder()
     else:
+        if settings == Decode() and not train.transcripts:
+            return None
         labels = [train.targets[rows] for rows in timelines(train)]
         even = None if experiment.sampling.strategy == "none" else np.full(len(train.classes), 1 / len(train.classes))
         made = learn.fit(labels, train.classes, settings, list(train.transcripts.values()) or None, even)

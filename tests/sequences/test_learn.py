@@ -26,7 +26,7 @@ def frames_of(labels, seed=0, sharp=2.0):
 
 
 def test_a_decoder_has_the_grammar_lengths_and_priors_of_its_sequences():
-    made = learn.fit(LABELS, CLASSES, Decode())
+    made = learn.fit(LABELS, CLASSES, Decode(grammar="transcripts"))
     for stages in ((0, 1, 2), (1, 2, 0)):
         assert grammar.accepts(made.grammar, stages)
     assert not grammar.accepts(made.grammar, (0, 2))  # of a sequence with unknown frames
@@ -52,7 +52,7 @@ def test_settings_choose_grammar_lengths_and_limits():
 
 
 def test_transcripts_that_are_known_otherwise_make_the_grammar():
-    made = learn.fit([np.array([0, -1, 1])], CLASSES, Decode(), transcripts=[(0, 2, 1)])
+    made = learn.fit([np.array([0, -1, 1])], CLASSES, Decode(grammar="transcripts"), transcripts=[(0, 2, 1)])
     assert grammar.accepts(made.grammar, (0, 2, 1))
 
 
@@ -63,7 +63,7 @@ def test_a_class_without_rows_has_the_prior_of_an_even_share():
 
 def test_decoded_predictions_are_each_sequences_decoded_stages():
     p = frames_of([np.repeat([0, 1, 2], n) for n in ([9, 4, 7], [3, 5, 11], [12, 6, 2])], sharp=1.0)
-    decoder = learn.fit([np.repeat([0, 1, 2], [9, 5, 8])], CLASSES, Decode())
+    decoder = learn.fit([np.repeat([0, 1, 2], [9, 5, 8])], CLASSES, Decode(grammar="transcripts"))
     found = learn.decoded(p, decoder)
     for name in set(p.sequences):
         rows = np.flatnonzero(p.sequences == name)
@@ -80,15 +80,19 @@ def test_decoded_predictions_are_each_sequences_decoded_stages():
     [
         (lambda: learn.fit(LABELS, CLASSES, Decode(optional=["profase"])), "got 'profase': did you mean 'prophase'"),
         (
-            lambda: learn.fit(LABELS[2:], CLASSES, Decode()),
+            lambda: learn.fit(LABELS[2:], CLASSES, Decode(grammar="transcripts")),
             "a stage for each frame, to take the grammar from, got none",
         ),
         (
-            lambda: learn.decoded(frames_of([np.array([0, 1])]), learn.fit(LABELS, CLASSES, Decode())),
+            lambda: learn.decoded(
+                frames_of([np.array([0, 1])]), learn.fit(LABELS, CLASSES, Decode(grammar="transcripts"))
+            ),
             "got 'cell 0' of 2 frames; set sequence.decode.grammar",
         ),
         (
-            lambda: learn.decoded(evaluation.make(5, CLASSES), learn.fit(LABELS, CLASSES, Decode())),
+            lambda: learn.decoded(
+                evaluation.make(5, CLASSES), learn.fit(LABELS, CLASSES, Decode(grammar="transcripts"))
+            ),
             "frames of sequences, got single images",
         ),
     ],

@@ -15,7 +15,7 @@ SIMULATORS = {"simulated": simulate.write, "simulated_movies": simulate_movies.w
 
 
 def test_the_registry_names_every_source_and_describes_it():
-    assert sorted(SOURCES) == NAMES
+    assert sorted(name for name in SOURCES if not name.startswith("test_")) == NAMES
     assert all(text.endswith(".") for _, text in SOURCES.describe())
     with pytest.raises(UserError, match="did you mean 'folders'"):
         SOURCES["folder"]
