@@ -35,7 +35,7 @@ def settings(backbone="test_resnet+gru", **values):
 @pytest.fixture(scope="module")
 def fitted(discs):
     rows = discs.manifest
-    return fit(settings(**{"train.epochs": 6}), discs, train=rows.split("train"), validation=rows.split("val"))
+    return fit(settings(**{"train.epochs": 12}), discs, train=rows.split("train"), validation=rows.split("val"))
 
 
 def test_a_fit_learns_and_predicts_the_rows_in_their_order(discs, fitted):
@@ -94,11 +94,11 @@ def test_labels_may_be_found_on_the_way(discs):
             return [np.full(len(one), 1) for one in truth[:-1]] + [np.zeros(len(truth[-1]), dtype=int)]
         return truth
 
-    own = settings(**{"train.epochs": 6, "sequence.supervision": "transcripts"})
+    own = settings(**{"train.epochs": 12, "sequence.supervision": "transcripts"})
     done = fit(own, discs, train=blind, validation=discs.manifest.split("val"), align=align)
     assert metrics.value("balanced_accuracy", done.validation) > 0.8
     assert asked[0] is None
-    assert len(asked) == 6
+    assert len(asked) == 12
     for said, one in zip(asked[1], truth, strict=True):
         assert said.shape == (len(one), 3)
         np.testing.assert_allclose(np.exp(said).sum(axis=1), 1, atol=1e-5)

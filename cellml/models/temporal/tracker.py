@@ -74,7 +74,7 @@ class Tracker(SequenceNet):
         encoder: channels of the encoder's convolutions.
         hidden: channels of the recurrent layers' states.
         decoder: channels of the decoder's transposed convolutions but the last, one fewer than recurrent layers.
-        norm: group (Wu and He 2018, arXiv 1803.08494), of each frame's maps behind the encoder's convolutions and of the
+        norm: group (Wu and He 2018, arXiv 1803.08494), of each frame's maps behind the encoder and of the
             recurrent layers' inputs, or none.
         units: of the head's hidden layer.
         dropout: before the head's last layer.
