@@ -14,6 +14,7 @@ class Tracker(Section):
     encoder: list[int] = Field([8, 16, 32], min_length=1)  # channels of the convolutions; max pooling after the first
     hidden: list[int] = Field([32, 64, 128], min_length=1)  # channels of the recurrent layers, each at half the side
     decoder: list[int] = [64, 32]  # channels of the transposed convolutions but the last
+    norm: Literal["group", "none"] = "group"  # of the encoder's maps and the recurrent layers' inputs, frame by frame
     classification: float = Field(0.1, gt=0)  # weight of the stages' loss beside the drawing's; without masks it is 1
 
 

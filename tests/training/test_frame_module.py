@@ -21,6 +21,7 @@ SMALL = {
     "sequence.tracker.encoder": [4, 8],
     "sequence.tracker.hidden": [4, 6, 8],
     "sequence.tracker.decoder": [6, 4],
+    "sequence.tracker.norm": "none",
     "sequence.tracker.classification": 0.5,
 }
 

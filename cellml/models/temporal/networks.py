@@ -77,11 +77,11 @@ def sizes_of(name: str, units: int, layers: int, tracked: Mapping[str, Any]) -> 
         name: of the model.
         units: of the temporal part, or of the tracker's head.
         layers: of the temporal part.
-        tracked: encoder, hidden and decoder of the tracker.
+        tracked: encoder, hidden, decoder and norm of the tracker.
     """
     image, part = names.split(name)
     if image in WHOLE:
-        return {"units": units, "tracker": {key: list(tracked[key]) for key in ("encoder", "hidden", "decoder")}}
+        return {"units": units, "tracker": {key: tracked[key] for key in ("encoder", "hidden", "decoder", "norm")}}
     return {"units": units, "layers": layers} if part else {}
 
 

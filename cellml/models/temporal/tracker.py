@@ -12,6 +12,7 @@ from cellml.errors import UserError
 from cellml.models.temporal import scans
 from cellml.models.temporal.base import WHOLE, Said, SequenceNet
 
+_GROUP = 8  # channels that are normalised together
 _GRID = 3  # side of the means of the last maps that the head reads
 
 
@@ -23,12 +24,14 @@ class ConvGRU(nn.Module):
     Args:
         inputs: channels of x.
         hidden: channels of h.
+        norm: group, W x is normalised, or none.
     """
 
-    def __init__(self, inputs: int, hidden: int) -> None:
+    def __init__(self, inputs: int, hidden: int, norm: str = "none") -> None:
         super().__init__()
         self.hidden = hidden
         self.of_input = nn.Conv2d(inputs, 3 * hidden, 3, padding=1)
+        self.norm = normalisation(norm, 3 * hidden)
         self.gates = nn.Conv2d(hidden, 2 * hidden, 3, padding=1, bias=False)
         self.candidate = nn.Conv2d(hidden, hidden, 3, padding=1, bias=False)
         nn.init.xavier_normal_(self.of_input.weight, gain=nn.init.calculate_gain("tanh"))
@@ -37,7 +40,7 @@ class ConvGRU(nn.Module):
 
     def forward(self, x: Tensor, state: Tensor | None = None) -> Tensor:
         """States (N, T, H, h, w) of maps (N, T, C, h, w) and the state before them, (N, H, h, w) or None for 0."""
-        inputs = frames_of(self.of_input, x)
+        inputs = frames_of(self.norm, frames_of(self.of_input, x))
         if state is None:
             state = inputs.new_zeros(x.shape[0], self.hidden, *x.shape[3:])
         if torch.compiler.is_exporting():
@@ -71,6 +74,8 @@ class Tracker(SequenceNet):
         encoder: channels of the encoder's convolutions.
         hidden: channels of the recurrent layers' states.
         decoder: channels of the decoder's transposed convolutions but the last, one fewer than recurrent layers.
+        norm: group (Wu and He 2018, arXiv 1803.08494), of each frame's maps behind the encoder and of the
+            recurrent layers' inputs, or none.
         units: of the head's hidden layer.
         dropout: before the head's last layer.
 
@@ -90,6 +95,7 @@ class Tracker(SequenceNet):
         encoder: Sequence[int] = (8, 16, 32),
         hidden: Sequence[int] = (32, 64, 128),
         decoder: Sequence[int] = (64, 32),
+        norm: str = "group",
         units: int = 128,
         dropout: float = 0.0,
     ) -> None:
@@ -103,11 +109,11 @@ class Tracker(SequenceNet):
         widths = [channels, *encoder]
         self.encoder = nn.Sequential()
         for k, (inner, outer) in enumerate(pairwise(widths)):
-            self.encoder.extend([nn.Conv2d(inner, outer, 3, padding=1), nn.ReLU()])
+            self.encoder.extend([nn.Conv2d(inner, outer, 3, padding=1), normalisation(norm, outer), nn.ReLU()])
             if not k:
                 self.encoder.append(nn.MaxPool2d(2))
         widths = [widths[-1], *hidden]
-        self.layers = nn.ModuleList(ConvGRU(inner, outer) for inner, outer in pairwise(widths))
+        self.layers = nn.ModuleList(ConvGRU(inner, outer, norm) for inner, outer in pairwise(widths))
         widths = [hidden[-1], *decoder, channels]
         self.decoder = nn.Sequential()
         for k, (inner, outer) in enumerate(pairwise(widths)):
@@ -140,6 +146,12 @@ class Tracker(SequenceNet):
 def tracker(channels: int, num_classes: int, size: int, dropout: float, sizes: Mapping[str, Any]) -> Tracker:
     """Convolutions and ConvGRU that draw the centre cell while they name its stage, for 96 px by default."""
     return Tracker(channels, num_classes, size, dropout=dropout, units=sizes["units"], **sizes["tracker"])
+
+
+def normalisation(norm: str, channels: int) -> nn.Module:
+    """Group normalisation of about eight channels together, or nothing."""
+    groups = next(n for n in range(max(channels // _GROUP, 1), 0, -1) if channels % n == 0)
+    return nn.GroupNorm(groups, channels) if norm == "group" else nn.Identity()
 
 
 def frames_of(layer: Callable[..., Tensor], x: Tensor, *given: int) -> Tensor:

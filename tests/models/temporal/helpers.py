@@ -4,7 +4,7 @@ import torch
 
 from cellml.models.temporal import networks
 
-TRACKER = {"encoder": [4, 8], "hidden": [4, 6, 8], "decoder": [6, 4]}
+TRACKER = {"encoder": [4, 8], "hidden": [4, 6, 8], "decoder": [6, 4], "norm": "group"}
 NAMES = ("test_resnet", "mitosis_cnn", "test_resnet+gru", "test_resnet+lstm", "test_resnet+tcn", "tracker")
 
 

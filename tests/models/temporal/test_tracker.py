@@ -1,8 +1,9 @@
 import numpy as np
+import pytest
 import torch
 from scipy.special import expit
 
-from cellml.models.temporal.tracker import ConvGRU, Tracker
+from cellml.models.temporal.tracker import ConvGRU, Tracker, normalisation
 
 
 @torch.no_grad()
@@ -20,6 +21,12 @@ def test_on_maps_of_one_pixel_the_cell_follows_its_equations():
         h = (1 - z) * h + z * np.tanh(n + (r * h) @ candidate.T)
         states.append(h)
     np.testing.assert_allclose(cell(x)[..., 0, 0].numpy(), np.stack(states, axis=1), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(("channels", "groups"), [(8, 1), (24, 3), (6, 1), (20, 2), (33, 3)])
+def test_about_eight_channels_are_normalised_together(channels, groups):
+    assert normalisation("group", channels).num_groups == groups
+    assert not list(normalisation("none", channels).parameters())
 
 
 @torch.no_grad()
