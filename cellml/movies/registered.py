@@ -1,7 +1,14 @@
 """Registered models, as a movie asks them."""
 
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
 from cellml.models import ensemble as models
-from cellml.movies.run import Model
+from cellml.movies.run import Decode, Model
+from cellml.sequences.decode import Decoder, Misfit, decode
 from cellml.tracking import registry
 
 
@@ -12,7 +19,7 @@ def model(uri: str) -> Model:
         UserError: no such model.
     """
     predictor = registry.predictor(uri)
-    whole = predictor.metadata.get("sequence") is not None
+    whole = predictor.sequential
     return Model(
         name=uri.removeprefix("models:/"),
         classes=predictor.classes,
@@ -21,5 +28,20 @@ def model(uri: str) -> Model:
         crop=predictor.metadata.get("crop"),
         stages=lambda crops: predictor.predict(crops[None])[0] if whole else predictor.predict(crops),
         whole=whole,
+        decode=_decode(predictor.metadata),
         rebuilt=lambda: models.load(registry.weights_folder(uri)),
     )
+
+
+def _decode(metadata: Mapping[str, Any]) -> Decode | None:
+    if not metadata.get("decoder"):
+        return None
+    decoder = Decoder.from_dict(metadata["decoder"])
+
+    def stages(logs: npt.NDArray[np.float64]) -> npt.NDArray[np.int64] | None:
+        try:
+            return decode(logs, decoder)
+        except Misfit:
+            return None
+
+    return stages

@@ -22,7 +22,8 @@ from cellml.tracking.run import Run
 
 FOLDER = "movie"
 Say = Callable[[str], None]
-Decode = Callable[[npt.NDArray[np.float64]], npt.NDArray[np.int64]]  # log-probabilities (T, K) -> stages (T,)
+# log-probabilities (T, K) of a track -> its stages (T,), None where no order of stages leads through so few frames
+Decode = Callable[[npt.NDArray[np.float64]], npt.NDArray[np.int64] | None]
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ def run(settings: Settings, model: Model, tracked_run: Run, show: Show, say: Say
         raise UserError(f"Expected a track of the movie, got {settings.track!r}: {near(settings.track, _names(cells))}")
     side = _side(settings, model, cells)
     say(f"{len(movie)} frames, {len(_names(cells))} tracks, {len(cells)} cells; the model sees {side} x {side} pixels")
-    said, heat = _said(settings, model, movie, cells, side, show)
+    said, heat = _said(settings, model, movie, cells, side, show, say)
     _report(said, model, tracked_run, say)
     words = Words(model.name, settings.caption, settings.interval)
     with tracked_run.artifacts() as top:
@@ -174,21 +175,31 @@ def _side(settings: Settings, model: Model, cells: Cells) -> int:
 
 
 def _said(
-    settings: Settings, model: Model, movie: Movie, cells: Cells, side: int, show: Show
+    settings: Settings, model: Model, movie: Movie, cells: Cells, side: int, show: Show, say: Say
 ) -> tuple[Said, Heat | None]:
     asked, there = cells.filled() if model.whole else (cells, np.ones(len(cells), dtype=bool))
     with crops.cut(movie, asked, side, model.channels, show) as cut:
         found = crops.probabilities(cut, asked, model.stages, len(model.classes), show)
-        decoded = None
-        if model.decode is not None:
-            decoded = np.zeros(len(asked), dtype=np.int64)
-            for _, rows in asked.tracks():
-                decoded[rows] = model.decode(np.log(np.maximum(found[rows], np.finfo(np.float64).tiny)))
+        decoded = None if model.decode is None else _decoded(found, asked, model.decode, say)
         said = Said(cells, found[there], model.classes, None if decoded is None else decoded[there])
         if not settings.attribution:
             return said, None
         network = model.rebuilt() if model.rebuilt else None
         return said, attributions.heat(settings.attribution, network, cut[there], said.stages, show)
+
+
+def _decoded(said: npt.NDArray[np.float64], cells: Cells, decode: Decode, say: Say) -> npt.NDArray[np.int64]:
+    """The stage of each row after decoding its track as a whole, (N,); the most probable one where it fits no order."""
+    found, logs = said.argmax(axis=1), np.log(np.maximum(said, np.finfo(np.float64).tiny))
+    odd = []
+    for track, rows in cells.tracks():
+        if (stages := decode(logs[rows])) is None:
+            odd.append(track)
+        else:
+            found[rows] = stages
+    if odd:
+        say(f"note: {len(odd)} tracks fit no order of stages that the model learned, and are not decoded: {odd[0]}, ...")
+    return found
 
 
 def _report(said: Said, model: Model, run: Run, say: Say) -> None:

@@ -2,9 +2,14 @@
 
 import mlflow.pyfunc
 import numpy as np
+import pandas as pd
 import pytest
+import tifffile
+from PIL import Image
 
 from cellml import commands
+from cellml.movies.settings import Settings
+from cellml.sequences.decode import Decoder, decode
 from cellml.tracking import registry
 from tests.training import movies
 from tests.training.helpers import experiment
@@ -26,6 +31,26 @@ def test_sequence_models_sweep_register_and_rank(workspace, capsys):
     for shape in ((1, 1, 24, 24), (3, 5, 24, 24), (1, 40, 30, 28)):
         clip = np.random.default_rng(0).integers(0, 256, (*shape, gru.channels), dtype=np.uint8)
         assert champion.predict(clip).shape == (*shape[:2], 3)
+    cells = of_a_movie(workspace)
+    assert gru.metadata["decoder"]["grammar"]["states"]
+    assert cells["decoded"].isin(movies.STAGES).all()
+    own = Decoder.from_dict(gru.metadata["decoder"])
+    best = decode(np.log(cells[[f"p_{stage}" for stage in movies.STAGES]]), own)
+    assert cells["decoded"].tolist() == [movies.STAGES[stage] for stage in best]
     entry = registry.resolve("models:/discs.test_resnet@champion")
     run = mlflow.MlflowClient().list_artifacts(entry.run_id, "heatmaps/gradcam")
     assert {item.path.rpartition("/")[2] for item in run} >= {"before.png", "during.png", "after.png"}
+
+
+def of_a_movie(workspace):
+    """What the registered recurrent model says of one of the cells as a movie, decoded."""
+    rows = movies.write(workspace / "discs")
+    rows = rows[rows["sequence"] == "cell03"]
+    frames = np.stack([np.asarray(Image.open(workspace / "discs" / file)) for file in rows["file"]])
+    tifffile.imwrite(workspace / "cell.tif", frames, imagej=True, metadata={"axes": "TYX"})
+    tracks = rows[["frame"]].assign(track=1, x=12, y=12, parent=0, stage=rows["label"])
+    tracks.to_csv(workspace / "tracks.csv", index=False)
+    chosen = Settings(str(workspace / "cell.tif"), tracks=str(workspace / "tracks.csv"), window=24, rate=4.0)
+    commands.movie("models:/discs.test_resnet-0x2B-gru@champion", chosen)
+    (table,) = workspace.rglob("movie/cells.csv")
+    return pd.read_csv(table)

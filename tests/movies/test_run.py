@@ -114,6 +114,18 @@ def test_decoding_sees_log_probabilities_of_whole_tracks(given, model, tmp_path)
     assert (pd.read_csv(kept.folder / "movie" / "population.csv")["share_anaphase"] == 1).all()
 
 
+def test_tracks_that_fit_no_order_are_said_and_left_as_they_are(given, model, tmp_path):
+    def decode(logs):
+        return None if len(logs) == 6 else np.full(len(logs), 3)
+
+    kept, lines = ran(given, Model(**{**vars(model), "decode": decode}), tmp_path)
+    cells = pd.read_csv(kept.folder / "movie" / "cells.csv")
+    lasting = cells.groupby("track")["frame"].transform("size")
+    assert set(cells["decoded"][lasting == 12]) == {"anaphase"}
+    assert set(cells["decoded"][lasting == 6]) == {"metaphase"}
+    assert any(line.startswith("note: 3 tracks fit no order") for line in lines)
+
+
 def test_the_one_cell_stays_in_the_middle(given, model, tmp_path):
     from cellml.sequences.movies import opened
     from cellml.sequences.overlay.panel import Words
