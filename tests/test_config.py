@@ -41,7 +41,7 @@ def test_every_experiment_file_is_valid_and_survives_yaml(file, tmp_path):
         ({"name": "x", "compare": {"external": {"a b": {}}}}, "letters, digits, - and _ .* got 'a b'"),
         (
             {"name": "x", "compare": {"external": {"Table": {}}}},
-            "other than table, cells, members, experts, got 'Table'",
+            "other than table, cells, members, sequences, experts, got 'Table'",
         ),
         ({"name": "x", "compare": {"external": {"a": {}, "A": {}}}}, "differ in more than case"),
         ({"name": "x", "compare": {"external": {"a": {"clases": []}}}}, "clases"),

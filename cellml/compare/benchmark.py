@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 from rich.table import Table
 
 from cellml import heatmaps
-from cellml.compare import baselines, cells, collect, cost, formats, members, report, table, words
+from cellml.compare import baselines, cells, collect, cost, formats, members, report, sequences, table, words
 from cellml.config import Experiment
 from cellml.data import external
 from cellml.data.external import External
@@ -71,6 +71,8 @@ def run(experiment: Experiment, dataset: Dataset, sets: Sequence[External], pare
     counts = dataset.manifest.split("train").counts
     strips, scores = _explained(evaluated, dataset, test, experiment, say)
     ranked = table.build(evaluated, test, counts, settings, scores, sets)
+    over_time = sequences.table(table.ordered(evaluated, settings), settings)
+    scored, further = sequences.beside(ranked, over_time)
     alone = members.table({(one.entry.name, one.entry.version): one.members for one in evaluated if one.members})
     benchmark = report.Benchmark(
         name=experiment.name,
@@ -81,8 +83,9 @@ def run(experiment: Experiment, dataset: Dataset, sets: Sequence[External], pare
         train_counts=counts,
         description=experiment.description,
         heatmaps=strips,
-        cells=cells.table(ranked, cells.settings(evaluated)),
+        cells=cells.table(scored, cells.settings(evaluated), further),
         members=alone,
+        sequences=over_time,
         externals=sets,
         device=cost.describe(devices.pick(device)),
         ui=environment.server() or environment.LOCAL_UI,

@@ -19,16 +19,17 @@ def settings(evaluated: Sequence[Evaluated]) -> dict[str, Settings]:
     return {one.name: runs.settings(one.entry.run_id) for one in evaluated if one.entry.run_id}
 
 
-def table(ranked: pd.DataFrame, known: Mapping[str, Settings]) -> pd.DataFrame:
+def table(ranked: pd.DataFrame, known: Mapping[str, Settings], further: Sequence[str] = ()) -> pd.DataFrame:
     """Mean and standard deviation of the scores of each cell: backbone, strategy, and all settings but the seeds.
 
     Args:
         ranked: of `table.build`.
         known: label of an entry -> its settings by dotted path; entries without are left out.
+        further: columns of `ranked` that are summed up beside `FIGURES`.
 
     Returns:
         A row a cell, best mean balanced accuracy first: `backbone`, `strategy`, `settings` (what sets it apart from
-        cells of the same two, else ""), `n`, `versions` and, of `FIGURES`, the mean and `<figure>_sd` (of a sample, NaN
+        cells of the same two, else ""), `n`, `versions` and, of the figures, the mean and `<figure>_sd` (of a sample, NaN
         of one). Of versions with the same seeds the newest counts. No rows where no cell has two versions.
     """
     found: dict[tuple[str, str, frozenset[tuple[str, str]]], dict[tuple[str, ...], pd.Series]] = {}
@@ -55,7 +56,7 @@ def table(ranked: pd.DataFrame, known: Mapping[str, Settings]) -> pd.DataFrame:
             "settings": ", ".join(f"{k}={v}" for k, v in own),
         }
         record |= {"n": len(scores), "versions": ", ".join(sorted(scores["version"], key=int))}
-        for name in FIGURES:
+        for name in (*FIGURES, *further):
             record |= {name: scores[name].astype(float).mean(), f"{name}_sd": scores[name].astype(float).std(ddof=1)}
         records.append(record)
     return pd.DataFrame(records).sort_values("balanced_accuracy", ascending=False, ignore_index=True)

@@ -24,6 +24,8 @@ from cellml.evaluation.predictions import Predictions
 from cellml.models import ensemble
 from cellml.models.classifier import Classifier
 from cellml.models.ensemble import Ensemble
+from cellml.sequences import learn
+from cellml.sequences.decode import Decoder
 from cellml.tracking import registry
 from cellml.training import device as devices
 from cellml.training.predict import same_kind
@@ -44,6 +46,7 @@ class Evaluated:
         thresholds: its operating thresholds by class name, fitted on validation rows; empty where it has none.
         external: of the rows of each external test set, by its name.
         members: of each network of an ensemble, by test set, see `members.predictions`.
+        decoded: of the test rows, decoded as sequences; None where they are none or the model has no decoder.
     """
 
     entry: registry.Entry
@@ -53,6 +56,7 @@ class Evaluated:
     thresholds: Mapping[str, float] = field(default_factory=dict)
     external: Mapping[str, Predictions] = field(default_factory=dict)
     members: Mapping[str, Sequence[Predictions]] = field(default_factory=dict)
+    decoded: Predictions | None = None
 
     @property
     def name(self) -> str:
@@ -135,11 +139,22 @@ def _one(
     timed = _OneSequence(module) if module is not None and predictor.sequential else module
     measured = cost.measure(call, timed, images, on, seconds.get(images.shape, ()))
     digest, earlier = str(predictor.metadata.get("digest", "")), _earlier(predictor.metadata)
-    warnings = tuple(_provenance(digest, earlier, dataset.manifest, manifest))
+    decoded, undecoded = _decoded(found[0], predictor.metadata)
+    warnings = (*_provenance(digest, earlier, dataset.manifest, manifest), *undecoded)
     thresholds = dict(predictor.metadata.get("thresholds") or {})
     others = {one.name: predictions for one, predictions in zip(externals, found[1:], strict=True)}
     alone = members.predictions(module, dataset, manifest, externals, on.type)
-    return Evaluated(entry, found[0], measured, warnings, thresholds, others, alone)
+    return Evaluated(entry, found[0], measured, warnings, thresholds, others, alone, decoded)
+
+
+def _decoded(said: Predictions, metadata: Mapping[str, Any]) -> tuple[Predictions | None, list[str]]:
+    """What a model's decoder makes of its predictions, and what a reader must know where it makes nothing."""
+    if said.sequences is None or not metadata.get("decoder"):
+        return None, []
+    try:
+        return learn.decoded(said, Decoder.from_dict(metadata["decoder"])), []
+    except UserError as error:
+        return None, [f"not decoded: {error}"]
 
 
 class _OneSequence(torch.nn.Module):

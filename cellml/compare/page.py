@@ -8,7 +8,7 @@ import jinja2
 import pandas as pd
 
 from cellml import __version__
-from cellml.compare import against, formats, sections, words
+from cellml.compare import against, formats, sections, sequences, words
 from cellml.compare.collect import Evaluated
 from cellml.compare.picture import Picture
 from cellml.config import Compare
@@ -32,6 +32,7 @@ def html(
     ui: str | None,
     cells: pd.DataFrame,
     members: pd.DataFrame,
+    over_time: pd.DataFrame,
     externals: Sequence[External],
     device: str,
 ) -> str:
@@ -76,6 +77,7 @@ def html(
             cells, [name for name in ("backbone", "strategy", "settings") if name in cells and any(cells[name])]
         ),
         members=_summary(members, ["model", "version", "set"]),
+        over_time=sequences.section(over_time),
         confusions=[picture for picture in pictures if picture.kind == "confusion"],
         strips=[picture for picture in pictures if picture.kind == "heatmaps"],
         two=len(test.classes) == 2,

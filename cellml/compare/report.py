@@ -31,6 +31,7 @@ class Benchmark:
         heatmaps: `Evaluated.name` -> one strip of heatmaps, as PNG or figure.
         cells: of `cells.table`; empty where no version is repeated.
         members: of `members.table`; empty where there is no ensemble.
+        sequences: of `sequences.table`; empty where the test rows are no frames of sequences.
         externals: further test sets, which the table holds columns of.
         device: where costs were measured.
         ui: address of MLflow's pages ("http://127.0.0.1:5000"), for links to runs and models.
@@ -46,6 +47,7 @@ class Benchmark:
     heatmaps: Mapping[str, bytes | Figure] = field(default_factory=dict)
     cells: pd.DataFrame = field(default_factory=pd.DataFrame)
     members: pd.DataFrame = field(default_factory=pd.DataFrame)
+    sequences: pd.DataFrame = field(default_factory=pd.DataFrame)
     externals: Sequence[External] = ()
     device: str = ""
     ui: str | None = None
@@ -54,8 +56,9 @@ class Benchmark:
 def write(folder: str | Path, benchmark: Benchmark) -> list[Path]:
     """Write `table.csv`, `table.md`, `table.tex`, `report.html`, `figures/*.png`, and what there is of further tables.
 
-    `cells.csv` sums up versions that differ by the seed alone, `members.csv` the networks of ensembles; `experts.csv`
-    says how well experts agree; each external set has a table by its name.
+    `cells.csv` sums up versions that differ by the seed alone, `members.csv` the networks of ensembles;
+    `sequences.csv` holds figures over time, `experts.csv` says how well experts agree; each external set has a table by
+    its name.
 
     Args:
         folder: made where missing; its `figures` are replaced.
@@ -80,6 +83,7 @@ def write(folder: str | Path, benchmark: Benchmark) -> list[Path]:
     beside = {
         "cells": benchmark.cells,
         "members": benchmark.members,
+        "sequences": benchmark.sequences,
         "experts": pd.DataFrame(benchmark.table.attrs["experts"]),
     }
     beside |= {one.name: sections.csv(benchmark.table, one.name) for one in benchmark.externals}
@@ -108,6 +112,7 @@ def html(benchmark: Benchmark, shown: Sequence[Picture] | None = None) -> str:
         ui=benchmark.ui,
         cells=benchmark.cells,
         members=benchmark.members,
+        over_time=benchmark.sequences,
         externals=benchmark.externals,
         device=benchmark.device,
     )

@@ -133,8 +133,8 @@ class Experiment(Section):
     def fingerprint(self) -> str:
         """Eight hex digits of everything that decides a trial's result: not the budget, the comparison or the text."""
         tree = self.model_dump(mode="json", exclude={"description", "compare", "explain", "pretrain", "budgets"})
-        for budget in ("trials", "timeout", "workers"):
-            del tree["sweep"][budget]
+        for key in ("trials", "timeout", "workers", "versions"):
+            del tree["sweep"][key]
         for machine in ("threads", "device"):
             del tree["train"][machine]
         del tree["data"]["path"]

@@ -8,7 +8,13 @@ from pydantic import Field, field_validator, model_validator
 from cellml.config.base import Section
 from cellml.config.data import Data
 
-RESERVED = ("table", "cells", "members", "experts")  # files of the benchmark beside those of its external sets
+RESERVED = (
+    "table",
+    "cells",
+    "members",
+    "sequences",
+    "experts",
+)  # files of the benchmark beside those of its external sets
 
 
 class Range(Section):
@@ -47,6 +53,7 @@ class Sweep(Section):
     strategies: list[str] = []  # empty: sampling.strategy alone
     space: Space = {}  # dotted path -> range or list of choices; one mapping alone is set
     per_backbone: dict[str, Space] = {}  # the same, for one backbone only
+    versions: Literal["best", "all"] = "best"  # best: a version a backbone x strategy cell; all: every complete trial
 
 
 class Explain(Section):

@@ -198,7 +198,9 @@ def _decoded(said: npt.NDArray[np.float64], cells: Cells, decode: Decode, say: S
         else:
             found[rows] = stages
     if odd:
-        say(f"note: {len(odd)} tracks fit no order of stages that the model learned, and are not decoded: {odd[0]}, ...")
+        say(
+            f"note: {len(odd)} tracks fit no order of stages that the model learned, and are not decoded: {odd[0]}, ..."
+        )
     return found
 
 

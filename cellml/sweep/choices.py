@@ -5,9 +5,9 @@ import optuna
 import pandas as pd
 from matplotlib.figure import Figure
 from optuna.distributions import CategoricalDistribution
-from optuna.trial import TrialState
 
 from cellml.evaluation import style
+from cellml.sweep import study as studies
 
 SHOWN = 40  # rows of the figure, at most
 SCORES = {"n": "count", "mean": "mean", "sd": "std", "min": "min", "max": "max"}
@@ -52,7 +52,7 @@ def figure(study: optuna.Study, metric: str) -> Figure:
 
 def _trials(study: optuna.Study) -> pd.DataFrame:
     """A row a complete trial: the listed parameters that differ among them, as text, and `value`."""
-    trials = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    trials = studies.complete(study)
     rows = [
         {n: str(v) for n, v in t.params.items() if isinstance(t.distributions[n], CategoricalDistribution)}
         for t in trials

@@ -4,7 +4,8 @@ import warnings
 from pathlib import Path
 
 import optuna
-from optuna.trial import TrialState
+
+from cellml.sweep import study as studies
 
 PLOTS = {
     "history": "plot_optimization_history",
@@ -23,7 +24,7 @@ def save(study: optuna.Study, folder: Path) -> None:
     import matplotlib as mpl
 
     mpl.use("Agg")
-    complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    complete = studies.complete(study)
     values = {name: {str(t.params.get(name)) for t in complete} for t in complete for name in t.params}
     varied = len({t.value for t in complete}) > 1 and sum(len(seen) > 1 for seen in values.values()) > 1
     parts: list[str] = []

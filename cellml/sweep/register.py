@@ -57,7 +57,8 @@ def register(
 
     `<experiment>.<backbone>` gets a version a cell, its alias `champion` is the backbone's best; `<experiment>` gets
     the best of all. With `train.refit` the best of all is first fitted once more on training and validation rows
-    together. What an earlier command registered is not registered again.
+    together. With `sweep.versions: all` every other complete trial becomes a version, too, so that seeds can be
+    compared. What an earlier command registered is not registered again.
 
     Raises:
         UserError: no trial is complete.
@@ -72,6 +73,12 @@ def register(
         say(f"{uri}: {backbone} x {strategy}, validation {experiment.train.monitor} {trial.value:.4f}")
     first = {backbone: _first(study, best, backbone) for backbone in dict.fromkeys(b for b, _ in best)}
     overall = _first(study, best)
+    if experiment.sweep.versions == "all":
+        kept = {trial.number for trial in best.values()}
+        others = [trial for trial in studies.complete(study) if trial.number not in kept]
+        for trial in others:
+            _register_trial(experiment, dataset, trial)
+        say(f"{len(others)} other trials registered, too")
     if experiment.train.refit:
         say(f"refitting the best, {overall[0]} x {overall[1]}, on training and validation rows together")
         versions[overall] = _register_refit(experiment, dataset, study, best[overall], parent, progress)

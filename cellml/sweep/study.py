@@ -112,11 +112,16 @@ def finished(study: optuna.Study, planned: list[space.Planned] | None = None) ->
     return [t for t in trials if not _interrupted(t) and (keys is None or _key(t) in keys)]
 
 
+def complete(study: optuna.Study) -> list[FrozenTrial]:
+    """The trials that were trained to their end."""
+    return study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+
+
 def best_of_cells(study: optuna.Study, experiment: Experiment) -> dict[tuple[str, str], FrozenTrial]:
     """The best complete trial of every backbone x strategy cell that has one."""
     maximize = study.direction == optuna.study.StudyDirection.MAXIMIZE
     best: dict[tuple[str, str], FrozenTrial] = {}
-    for trial in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
+    for trial in complete(study):
         cell = (trial.params[space.BACKBONE], trial.params[space.STRATEGY])
         held = best.get(cell)
         if held is None or (trial.value > held.value if maximize else trial.value < held.value):  # type: ignore[operator]

@@ -19,7 +19,8 @@ pytestmark = pytest.mark.slow
 
 def test_sequence_models_sweep_register_and_rank(workspace, capsys):
     (workspace / "discs").mkdir()
-    chosen = {"sweep.backbones": ["test_resnet", "test_resnet+gru"], "sweep.trials": 2, "explain.count": 2}
+    chosen = {"sweep.backbones": ["test_resnet", "test_resnet+gru"], "sweep.trials": 4, "explain.count": 2}
+    chosen |= {"sweep.versions": "all", "compare.entries": "all"}
     data = {"name": "discs", "data.path": str(workspace / "discs"), "data.source": movies.SOURCE}
     own = experiment(**data, **chosen, **{"train.batch_size": 2, "train.epochs": 6, "sequence.units": 8})
     commands.main(own)
@@ -27,6 +28,13 @@ def test_sequence_models_sweep_register_and_rank(workspace, capsys):
     assert "no heatmaps of discs.test_resnet-0x2B-gru v1: Expected a model that judges images by themselves" in said
     gru = registry.predictor("models:/discs.test_resnet-0x2B-gru@champion")
     assert (gru.sequential, gru.metadata["sequence"]) == (True, {"units": 8, "layers": 1})
+    over_time = pd.read_csv(next(workspace.rglob("benchmark/sequences.csv")))
+    assert over_time["reading"].tolist() == ["frames", "decoded"] * 4
+    assert (over_time.loc[1::2, "illegal_transitions"] == 0).all()
+    seeds = pd.read_csv(next(workspace.rglob("benchmark/cells.csv")))
+    assert seeds["n"].tolist() == [2, 2]
+    own = over_time[over_time["reading"] == "decoded"].groupby("backbone")["transition_error"].mean()
+    np.testing.assert_allclose(seeds["decoded_transition_error"], own[seeds["backbone"]])
     champion = mlflow.pyfunc.load_model("models:/discs@champion")
     for shape in ((1, 1, 24, 24), (3, 5, 24, 24), (1, 40, 30, 28)):
         clip = np.random.default_rng(0).integers(0, 256, (*shape, gru.channels), dtype=np.uint8)
