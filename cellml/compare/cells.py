@@ -29,8 +29,8 @@ def table(ranked: pd.DataFrame, known: Mapping[str, Settings], further: Sequence
 
     Returns:
         A row a cell, best mean balanced accuracy first: `backbone`, `strategy`, `settings` (what sets it apart from
-        cells of the same two, else ""), `n`, `versions` and, of the figures, the mean and `<figure>_sd` (of a sample, NaN
-        of one). Of versions with the same seeds the newest counts. No rows where no cell has two versions.
+        cells of the same two, else ""), `n`, `versions` and, of the figures, the mean and `<figure>_sd` (of a
+        sample, NaN of one). Of versions with the same seeds the newest counts. No rows where no cell has two versions.
     """
     found: dict[tuple[str, str, frozenset[tuple[str, str]]], dict[tuple[str, ...], pd.Series]] = {}
     models = ranked[ranked["version"] != ""]
