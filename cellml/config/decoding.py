@@ -16,7 +16,7 @@ class Decode(Section):
     optional: list[str] = []  # classes that an order may leave out
     censored: bool = True  # a movie's ends cut its first and last stage
     max_duration: int | None = Field(None, ge=1)  # frames of a stage between two others
-    # of the frames beside the lengths when decoding (aligning: 1); below 1 where neighbouring frames err together
+    # of the frames beside the lengths when decoding; below 1 where neighbouring frames err together
     weight: float = Field(1.0, gt=0)
 
 
@@ -25,4 +25,6 @@ class Transcripts(Section):
 
     rounds: int = Field(10, ge=1)  # alignments at most, each after a training
     tolerance: float = Field(0.005, ge=0, lt=1)  # share of frames whose stage changes, below which alignment ends
+    # of the frames beside the lengths when aligning; below 1 where neighbouring frames err together
+    weight: float = Field(1.0, gt=0)
     momentum: float = Field(0.5, ge=0, lt=1)  # share of the earlier mean lengths and priors that stays in each round

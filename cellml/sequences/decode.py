@@ -106,7 +106,7 @@ class Decoder:
         grammar: the orders of stages.
         priors: (K,) probabilities of the classes among the frames that the network learned from, as it saw them.
         lengths: of the stages, or None where any length is as good as any other.
-        censored: whether the movie's ends cut the first and the last segment.
+        censored: whether the movie's ends cut the first and the last segment; a pair where they differ.
         max_duration: frames that a segment between two others may last at most, or None.
         weight: of the frame scores; below 1 where a network errs in neighbouring frames together.
     """
@@ -114,7 +114,7 @@ class Decoder:
     grammar: Grammar
     priors: tuple[float, ...]
     lengths: Lengths | None = None
-    censored: bool = True
+    censored: bool | tuple[bool, bool] = True
     max_duration: int | None = None
     weight: float = 1.0
 
@@ -141,10 +141,14 @@ class Decoder:
             Grammar(arcs=arcs, **plain),
             tuple(map(float, given["priors"])),
             lengths,
-            bool(given["censored"]),
+            _ends(given["censored"]),
             given["max_duration"],
             float(given["weight"]),
         )
+
+
+def _ends(given: bool | Sequence[bool]) -> bool | tuple[bool, bool]:
+    return given if isinstance(given, bool) else (bool(given[0]), bool(given[1]))
 
 
 def decode(log_probabilities: npt.ArrayLike, decoder: Decoder) -> Labels:
@@ -206,8 +210,9 @@ def _best(sums: list[Array], decoder: Decoder) -> list[Labels | None]:
     within, outer = _length_scores(decoder, longest)  # (K, T) each
     exact, cut = within[stages], outer[stages]
     exact[:, limit:] = -np.inf
-    edge = cut if decoder.censored else exact
-    backwards, edge_backwards = exact[:, :limit][:, ::-1].copy(), edge[:, ::-1].copy()
+    ends_cut = (decoder.censored,) * 2 if isinstance(decoder.censored, bool) else decoder.censored
+    first, last, only = (cut if is_cut else exact for is_cut in (*ends_cut, any(ends_cut)))
+    backwards, last_backwards = exact[:, :limit][:, ::-1].copy(), last[:, ::-1].copy()
     before = _before(grammar)
     may_start, may_end = (_open(chosen, len(stages)) for chosen in (grammar.initial, grammar.final))
 
@@ -220,12 +225,13 @@ def _best(sums: list[Array], decoder: Decoder) -> list[Labels | None]:
     ends: list[tuple[int, int] | None] = [None] * n  # last state and its frames
     active = n
     for t in range(1, longest + 1):
-        alone = total[:active, :, t] + may_start + edge[:, t - 1]
+        alone = total[:active, :, t] + may_start + only[:, t - 1]
         for row in range(int((counts > t).sum()), active):  # sequences that end here
-            ends[row] = _end(total[row, :, t], entry[row, :, :t], alone[row], edge_backwards[:, -t:], may_end)
+            ends[row] = _end(total[row, :, t], entry[row, :, :t], alone[row], last_backwards[:, -t:], may_end)
         active = int((counts > t).sum())
         low = max(1, t - limit)
-        score, frames = alone[:active], np.full((active, len(stages)), t, dtype=np.int32)
+        score = total[:active, :, t] + may_start + first[:, t - 1]
+        frames = np.full((active, len(stages)), t, dtype=np.int32)
         if t > 1 and active:
             reached = entry[:active, :, low:t] + backwards[:, limit - (t - low) :]
             best = reached.argmax(axis=2)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import repeat
 
 import numpy as np
 import numpy.typing as npt
@@ -9,6 +10,8 @@ from scipy import stats
 
 from cellml.sequences.decode import Lengths
 
+Ends = tuple[bool, bool]  # whether the movie cuts the first and the last stage of a sequence
+CUT: Ends = (True, True)
 _STEPS = 50  # of the expectation-maximisation
 
 
@@ -27,13 +30,18 @@ class Segments:
     cut: npt.NDArray[np.bool_]
 
 
-def segments(labels: Iterable[npt.NDArray]) -> Segments:
-    """The segments of sequences, (T_n,) class indices each; those of unknown stage, -1, only cut their neighbours."""
+def segments(labels: Iterable[npt.NDArray], ends: Iterable[Ends] | None = None) -> Segments:
+    """The segments of sequences.
+
+    Args:
+        labels: (T_n,) class indices each; segments of unknown stage, -1, only cut their neighbours.
+        ends: of each sequence, whether the movie cuts its first and its last stage; None: it cuts both.
+    """
     stages, frames, cut = [], [], []
-    for one in labels:
+    for one, (first, last) in zip(labels, repeat(CUT) if ends is None else ends, strict=ends is not None):
         starts = np.flatnonzero(np.diff(one, prepend=np.nan) != 0)
         stage, length = one[starts], np.diff([*starts, len(one)])
-        open_ = np.concatenate([[-1], stage, [-1]]) < 0
+        open_ = np.concatenate([[first], stage < 0, [last]]).astype(bool)
         known = stage >= 0
         stages.append(stage[known])
         frames.append(length[known])
@@ -65,7 +73,7 @@ def means(found: Segments, count: int) -> npt.NDArray[np.float64]:
         top = 2.0 * found.frames[mine].max()
         mean = float(found.frames[mine].mean())
         for _ in range(_STEPS if len(cut) else 0):
-            mean = min(top, float((whole.sum() + _expected(cut, mean).sum()) / mine.sum()))
+            mean = min(top, float((whole.sum() + expected(cut, mean).sum()) / mine.sum()))
         fitted[k] = max(mean, 1.0)
     return fitted
 
@@ -121,7 +129,7 @@ def _counts(frames: npt.NDArray[np.int64], cut: npt.NDArray[np.bool_]) -> tuple[
     return tuple(np.round(spread, 6).tolist())
 
 
-def _expected(cut: npt.NDArray[np.int64], mean: float) -> npt.NDArray[np.float64]:
+def expected(cut: npt.NDArray[np.int64], mean: float) -> npt.NDArray[np.float64]:
     """E[L | L >= l] of a Poisson length; l itself where the chance of that underflows."""
     longer = stats.poisson.sf(cut - 1, mean)
     ratio = stats.poisson.sf(cut - 2, mean) / np.where(longer > 0, longer, np.inf)

@@ -1,9 +1,10 @@
 """Training from transcripts alone: alignment and training in turns (Richard et al. 2018, "NeuralNetwork-Viterbi").
 
-Of each sequence only the ordered stages are known. The first labels divide it evenly; from then on a network is trained
-on the labels, its answers are aligned to the transcripts by the best way through them, and priors and mean lengths are
-taken from the new labels, with momentum. It ends when hardly a frame changes its stage. Optional stages stay in until
-the labels hardly change, or half of the rounds are over: left out of all sequences too early, a stage is never learned.
+Of each sequence only the ordered stages are known. The first labels divide it as is likely by the lengths that the
+transcripts themselves tell (`transcripts`); from then on a network is trained on the labels, its answers are aligned
+to the transcripts by the best way through them, and priors and mean lengths are taken from the new labels, with
+momentum. It ends when hardly a frame changes its stage. Optional stages stay in until the labels hardly change, or half
+of the rounds are over: left out of all sequences too early, a stage is never learned.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -15,7 +16,9 @@ import numpy.typing as npt
 from cellml.config.decoding import Decode, Transcripts
 from cellml.errors import UserError
 from cellml.sequences import durations, grammar
+from cellml.sequences import transcripts as told
 from cellml.sequences.decode import Decoder, Misfit, decode_all
+from cellml.sequences.durations import CUT, Ends
 from cellml.sequences.learn import fit, indices, smoothed
 
 Labels = npt.NDArray[np.int64]
@@ -28,6 +31,7 @@ class State:
 
     Attributes:
         transcripts: of each of N sequences, its ordered stages.
+        ends: of each, whether the movie cuts its first and its last stage.
         labels: (T_n,) each, the present alignment.
         priors: (K,) shares of the classes, as the network sees them.
         means: (K,) mean frames of the classes.
@@ -37,6 +41,7 @@ class State:
     """
 
     transcripts: tuple[tuple[int, ...], ...]
+    ends: tuple[Ends, ...]
     labels: tuple[Labels, ...]
     priors: tuple[float, ...]
     means: tuple[float, ...]
@@ -45,14 +50,22 @@ class State:
     free: bool = False
 
 
-def start(transcripts: Mapping[str, Sequence[int]], frames: Mapping[str, int], count: int, even: bool = False) -> State:
-    """Sequences divided evenly among the stages of their transcripts.
+def start(
+    transcripts: Mapping[str, Sequence[int]],
+    frames: Mapping[str, int],
+    count: int,
+    even: bool = False,
+    ends: Mapping[str, Ends] | None = None,
+) -> State:
+    """Sequences divided among the stages of their transcripts as the lengths say that the transcripts tell.
 
     Args:
         transcripts: sequence -> its ordered stages, class indices, none twice in a row.
         frames: sequence -> its frames.
         count: K.
         even: whether training weights the classes alike, so that the priors are even and stay so.
+        ends: sequence -> whether the movie cuts its first and its last stage; both, where it is not named. A cell that
+            is seen to be born or to divide is not cut there.
 
     Returns:
         the state before the first training, its sequences in the order of `transcripts`.
@@ -60,18 +73,20 @@ def start(transcripts: Mapping[str, Sequence[int]], frames: Mapping[str, int], c
     Raises:
         UserError: a sequence without stages, or with more than frames.
     """
-    labels = []
     for name, stages in transcripts.items():
         if not 0 < len(stages) <= frames[name]:
             raise UserError(
                 f"Expected a transcript of 1 to {frames[name]} stages for {name!r} of {frames[name]} frames, got "
                 f"{len(stages)}; correct it, or leave the sequence out"
             )
-        labels.append(np.array(stages)[np.arange(frames[name]) * len(stages) // frames[name]].astype(np.int64))
     lists = tuple(tuple(int(stage) for stage in stages) for stages in transcripts.values())
-    means = durations.means(durations.segments(labels), count)
-    priors = (1 / count,) * count if even else _shares(labels, count)
-    return State(lists, tuple(labels), priors, tuple(means.tolist()))
+    cut = tuple((ends or {}).get(name, CUT) for name in transcripts)
+    means = told.means(lists, [frames[name] for name in transcripts], cut, count)
+    unseen = (1 / count,) * count
+    rng = np.random.default_rng(0)
+    kinds = zip(lists, [frames[name] for name in transcripts], cut, strict=True)
+    labels = [told.divided(kind, means, rng) for kind in kinds]
+    return State(lists, cut, tuple(labels), unseen if even else _shares(labels, count), tuple(means.tolist()))
 
 
 def step(
@@ -97,14 +112,17 @@ def step(
     """
     count = len(state.priors)
     free = state.free or state.changed < settings.tolerance or state.round >= settings.rounds // 2
-    labels = align(log_probabilities, state.transcripts, _decoder(state, decode), optional if free else ())
+    aligner = replace(_decoder(state, decode), weight=settings.weight)
+    cut = state.ends if decode.censored else None
+    labels = align(log_probabilities, state.transcripts, aligner, optional if free else (), cut)
     different = sum(int((a != b).sum()) for a, b in zip(labels, state.labels, strict=True))
     kept = settings.momentum
-    found = durations.means(durations.segments(labels), count)
+    found = durations.means(durations.segments(labels, state.ends), count)
     means = kept * np.array(state.means) + (1 - kept) * found
     priors = state.priors if even else kept * np.array(state.priors) + (1 - kept) * np.array(_shares(labels, count))
     return State(
         state.transcripts,
+        state.ends,
         tuple(labels),
         tuple(float(prior) for prior in priors),
         tuple(means.tolist()),
@@ -125,6 +143,7 @@ def align(
     transcripts: Sequence[tuple[int, ...]],
     decoder: Decoder,
     optional: Sequence[int] = (),
+    ends: Sequence[Ends] | None = None,
 ) -> list[Labels]:
     """The best labels of each sequence under its own transcript.
 
@@ -133,6 +152,7 @@ def align(
         transcripts: of each sequence.
         decoder: its grammar is not looked at.
         optional: class indices that may be left out.
+        ends: of each sequence, whether the movie cuts its first and its last stage; None: as the decoder says.
 
     Returns:
         (T_n,) class indices each.
@@ -141,9 +161,11 @@ def align(
         UserError: a transcript that does not fit its sequence.
     """
     found: list[Labels] = [np.empty(0, np.int64)] * len(transcripts)
-    for stages in dict.fromkeys(transcripts):
-        mine = [n for n, own in enumerate(transcripts) if own == stages]
-        only = replace(decoder, grammar=grammar.of_transcripts([stages], optional))
+    cut = [decoder.censored] * len(transcripts) if ends is None else ends
+    kinds = list(zip(transcripts, cut, strict=True))
+    for stages, censored in dict.fromkeys(kinds):
+        mine = [n for n, own in enumerate(kinds) if own == (stages, censored)]
+        only = replace(decoder, grammar=grammar.of_transcripts([stages], optional), censored=censored)
         try:
             aligned = decode_all([log_probabilities[n] for n in mine], only)
         except Misfit as error:
@@ -202,7 +224,8 @@ def _decoder(state: State, decode: Decode) -> Decoder:
 
 
 def _lengths(state: State, decode: Decode) -> durations.Lengths | None:
-    return durations.lengths(durations.segments(state.labels), len(state.priors), decode.lengths, state.means)
+    found = durations.segments(state.labels, state.ends)
+    return durations.lengths(found, len(state.priors), decode.lengths, state.means)
 
 
 def _shares(labels: Sequence[Labels], count: int) -> tuple[float, ...]:

@@ -7,11 +7,12 @@ import numpy.typing as npt
 
 from cellml.config import Experiment
 from cellml.config.decoding import Decode
-from cellml.data.manifest import Manifest
+from cellml.data.manifest import PARENT, Manifest
 from cellml.data.timelines import timelines
 from cellml.errors import UserError
 from cellml.sequences import learn, weak
 from cellml.sequences.decode import Decoder
+from cellml.sequences.durations import Ends
 from cellml.training.frame_module import Align
 
 
@@ -39,7 +40,7 @@ class Transcripts:
                 f"{unknown[0]!r} ({len(unknown)} in all); give them, or leave the sequences out"
             )
         transcripts = {name: known[name] for name in frames}
-        self._state = weak.start(transcripts, frames, len(train.classes), self._even)
+        self._state = weak.start(transcripts, frames, len(train.classes), self._even, _ends(train))
 
     def __call__(self, said: list[npt.NDArray[np.float64]] | None) -> list[npt.NDArray[np.int64]]:
         """See `frame_module.Align`."""
@@ -50,6 +51,16 @@ class Transcripts:
     def decoder(self) -> Decoder:
         """What decodes other sequences, from the present labels."""
         return weak.decoder(self._state, self._classes, self._decode)
+
+
+def _ends(train: Manifest) -> dict[str, Ends]:
+    """Sequence -> whether the movie cuts its first and its last stage, of cells seen to be born or to divide."""
+    names, mothers = train.sequences, train.table.get(PARENT)
+    if names is None or mothers is None:
+        return {}
+    born = dict(zip(names, mothers != "", strict=True))
+    dividing = set(mothers)
+    return {str(name): (not has_mother, name not in dividing) for name, has_mother in born.items()}
 
 
 def aligned(experiment: Experiment, train: Manifest) -> Transcripts | None:

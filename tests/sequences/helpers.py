@@ -45,7 +45,8 @@ def score(log_probabilities, stages, lengths, decoder):
     labels = np.repeat(stages, lengths)
     total += decoder.weight * sum(log_probabilities[t, c] - np.log(decoder.priors[c]) for t, c in enumerate(labels))
     for i, (stage, length) in enumerate(zip(stages, lengths, strict=True)):
-        cut = decoder.censored and i in (0, len(stages) - 1)
+        first, last = decoder.censored if isinstance(decoder.censored, tuple) else (decoder.censored,) * 2
+        cut = (first and i == 0) or (last and i == len(stages) - 1)
         if decoder.max_duration and length > decoder.max_duration and not cut:
             return -np.inf
         if decoder.lengths is not None and decoder.lengths.counts:

@@ -29,7 +29,7 @@ def decoders(draw):
     counts = draw(st.lists(st.lists(st.integers(0, 3), max_size=5).map(tuple), min_size=K, max_size=K))
     lengths = draw(st.sampled_from([None, Lengths(means), Lengths(means, tuple(counts))]))
     priors = np.array(draw(st.lists(st.floats(0.05, 1), min_size=K, max_size=K)))
-    censored = draw(st.booleans())
+    censored = draw(st.booleans() | st.tuples(st.booleans(), st.booleans()))
     limit = draw(st.none() | st.integers(1, 6))
     return Decoder(grammar, tuple(priors / priors.sum()), lengths, censored, limit, draw(st.sampled_from([1.0, 0.4])))
 
