@@ -27,4 +27,7 @@ class Transcripts(Section):
     tolerance: float = Field(0.005, ge=0, lt=1)  # share of frames whose stage changes, below which alignment ends
     # of the frames beside the lengths when aligning; below 1 where neighbouring frames err together
     weight: float = Field(1.0, gt=0)
+    # image backbone that frames are aligned with; "": the model itself. A recurrent model remembers where in a sequence
+    # it is, learns its own mistakes by heart and never revises them; it is then trained on what the aligner has found
+    aligner: str = ""
     momentum: float = Field(0.5, ge=0, lt=1)  # share of the earlier mean lengths and priors that stays in each round

@@ -98,6 +98,10 @@ def fit(
         train = frames.named(train, align(None))
     _check(experiment, train, validation)
     _check_changes(experiment, dataset)
+    realign = align
+    if isinstance(align, stages.Transcripts) and experiment.sequence.transcripts.aligner:
+        fit(stages.aligning(experiment), dataset, train=train, validation=None, progress=progress, align=align)
+        train, realign = frames.named(train, align(None)), None
     on = device.pick(settings.device)
     labelled = train if train.sequences is None else train.where(train.targets >= 0)
     rows = TrainingRows.of(labelled, _spaces(experiment, dataset, train, on, pretrained, reference))
@@ -122,7 +126,7 @@ def fit(
     stages.decoder(experiment, train, align, everything)  # refused before anything is trained
     with device.threads(settings.threads), device.seeded(settings.seed, on):
         if train.sequences is not None:
-            outcome = frames.learn(job, align)
+            outcome = frames.learn(job, realign)
         else:
             outcome = frozen(job) if experiment.model.mode == "frozen" else finetune(job)
     if settings.calibrate != "none" and outcome.validation is not None:

@@ -51,8 +51,13 @@ class FrameArrays(Arrays):
         return chosen.permute(0, 1, 4, 2, 3).float()
 
     def labelled(self, targets: Tensor) -> "FrameArrays":
-        """The same with other labels (R, K), all of one weight."""
-        return replace(self, targets=targets.to(self.targets), weights=torch.ones_like(self.weights))
+        """The same with other labels (R, K): all of one weight, or each class of as much in all as it had before."""
+        given = targets.to(self.targets)
+        weights = torch.ones_like(self.weights)
+        if self.weights.unique().numel() > 1:
+            total = self.weights @ self.targets
+            weights = given @ (total / given.sum(0).clamp_min(1))
+        return replace(self, targets=given, weights=weights)
 
 
 def load(

@@ -40,7 +40,8 @@ class Transcripts:
                 f"{unknown[0]!r} ({len(unknown)} in all); give them, or leave the sequences out"
             )
         transcripts = {name: known[name] for name in frames}
-        self._state = weak.start(transcripts, frames, len(train.classes), self._even, _ends(train))
+        ends = _ends(train) if self._decode.censored else dict.fromkeys(frames, (False, False))
+        self._state = weak.start(transcripts, frames, len(train.classes), self._even, ends)
 
     def __call__(self, said: list[npt.NDArray[np.float64]] | None) -> list[npt.NDArray[np.int64]]:
         """See `frame_module.Align`."""
@@ -67,6 +68,13 @@ def aligned(experiment: Experiment, train: Manifest) -> Transcripts | None:
     """What gives the labels of training frames, or None where they are known."""
     weakly = train.sequences is not None and experiment.sequence.supervision == "transcripts"
     return Transcripts(experiment, train) if weakly else None
+
+
+def aligning(experiment: Experiment) -> Experiment:
+    """The experiment that trains `sequence.transcripts.aligner` while it aligns the training frames."""
+    plain = {"model.weights": "none", "model.attention": "none", "model.options": {}, "train.calibrate": "none"}
+    name = experiment.sequence.transcripts.aligner
+    return experiment.replace({**plain, "model.backbone": name, "sequence.transcripts.aligner": ""})
 
 
 def decoder(experiment: Experiment, train: Manifest, align: Align | None, everything: Manifest) -> Decoder | None:

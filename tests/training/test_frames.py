@@ -10,6 +10,7 @@ from cellml.evaluation import metrics
 from cellml.models import ensemble
 from cellml.models.classifier import SequenceClassifier
 from cellml.models.views import views
+from cellml.training import frame_arrays
 from cellml.training.fit import fit
 from cellml.training.predict import predict
 from tests.training import movies
@@ -102,6 +103,23 @@ def test_labels_may_be_found_on_the_way(discs):
     for said, one in zip(asked[1], truth, strict=True):
         assert said.shape == (len(one), 3)
         np.testing.assert_allclose(np.exp(said).sum(axis=1), 1, atol=1e-5)
+
+
+@pytest.mark.parametrize("strategy", ["none", "class_weights"])
+def test_new_labels_leave_each_class_its_weight(discs, strategy):
+    rows = discs.manifest.split("train")
+    first = torch.from_numpy(np.array(rows.targets))
+    weights = (1 / torch.bincount(first).float())[first].numpy() if strategy == "class_weights" else None
+    targets = torch.nn.functional.one_hot(first, 3).float()
+    before = frame_arrays.load(
+        rows, discs.pixels.resized(None, 24, rows.rows), targets, torch.device("cpu"), weights=weights
+    )
+    turned = torch.where(first == 0, 1, first)  # some of another class, none of the first
+    turned[:2] = 0
+    after = before.labelled(torch.nn.functional.one_hot(turned, 3).float())
+    totals = torch.bincount(turned, after.weights, minlength=3)
+    expected = torch.ones(3) if strategy == "class_weights" else torch.bincount(turned).float()
+    torch.testing.assert_close(totals.float(), expected)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,83 @@
+"""Which ends of sequences the movie cuts, as the manifest tells it to learning from transcripts."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from cellml.data.manifest import Manifest
+from cellml.errors import UserError
+from cellml.sequences.decode import transcript
+from cellml.training import stages
+from cellml.training.fit import fit
+from tests.training import movies
+from tests.training.helpers import experiment
+
+CLASSES = ("interphase", "mitosis")
+
+
+@pytest.fixture(scope="module")
+def discs(tmp_path_factory):
+    return movies.dataset(tmp_path_factory.mktemp("discs"), tmp_path_factory.mktemp("cache"))
+
+
+def settings(**values):
+    return experiment(**({"model.backbone": "test_resnet", "train.batch_size": 2, "sequence.units": 8} | values))
+
+
+@pytest.fixture
+def family():
+    """A mother that divides after eight frames, and two daughters of six; beside them a cell that does neither."""
+    rows = [("mother", "", f, CLASSES[f >= 5]) for f in range(8)]
+    rows += [(name, "mother", f, CLASSES[f < 2]) for name in ("left", "right") for f in range(6)]
+    rows += [("other", "", f, CLASSES[0]) for f in range(8)]
+    table = pd.DataFrame(rows, columns=["sequence", "parent", "frame", "label"])
+    table["id"] = [str(n) for n in range(len(table))]
+    return Manifest(table.assign(file="f", group="g", split="train", row=range(len(table)), pixels=""), CLASSES)
+
+
+def test_births_and_divisions_are_no_cuts(family):
+    ends = {"mother": (True, False), "left": (False, True), "right": (False, True), "other": (True, True)}
+    assert stages._ends(family) == ends
+    plain = Manifest(family.table.drop(columns="parent"), CLASSES)
+    assert stages._ends(plain) == {}
+
+
+@pytest.mark.parametrize(("censored", "cut"), [(True, (True, False)), (False, (False, False))])
+def test_labels_follow_from_transcripts_alone(family, censored, cut):
+    own = experiment(**{"sequence.supervision": "transcripts", "sequence.decode.censored": censored})
+    align = stages.aligned(own, family)
+    labels = align(None)
+    order = list(stages.lengths(family))
+    assert align._state.ends[order.index("mother")] == cut
+    assert [transcript(one) for one in labels] == [
+        {"mother": (0, 1), "left": (1, 0), "right": (1, 0), "other": (0,)}[name] for name in order
+    ]
+    sure = [np.log(np.where(np.eye(2)[one] > 0, 0.99, 0.01)) for one in labels]
+    turned = align(sure)
+    assert [one.tolist() for one in turned] == [one.tolist() for one in labels]
+
+
+def test_an_aligner_without_memory_labels_the_frames_for_another_model(discs):
+    weak = {"sequence.supervision": "transcripts", "sequence.transcripts.aligner": "test_resnet"}
+    own = settings(**{"model.backbone": "test_resnet+gru", "train.epochs": 3, **weak})
+    train, asked = discs.manifest.split("train"), []
+
+    class Counted(stages.Transcripts):
+        def __call__(self, said):
+            asked.append(said is not None)
+            return super().__call__(said)
+
+    align = Counted(own, train)
+    done = fit(own, discs, train=train, validation=discs.manifest.split("val"), align=align)
+    # both fits begin; the aligner's second and third epoch; what it has found
+    assert asked == [False, False, True, True, False]
+    assert done.classifier.spec.backbone == "test_resnet+gru"
+    assert done.classifier.spec.decoder == stages.decoder(own, train, align, discs.manifest).to_dict()
+
+
+def test_an_unknown_aligner_is_one_line(discs):
+    own = settings(**{"sequence.supervision": "transcripts", "sequence.transcripts.aligner": "resnet1"})
+    rows = discs.manifest
+    with pytest.raises(UserError, match="resnet1") as caught:
+        fit(own, discs, train=rows.split("train"), validation=rows.split("val"))
+    assert "\n" not in str(caught.value)
