@@ -10,7 +10,7 @@ from cellml.compare.scores import FIGURES
 from cellml.tracking import runs
 
 SEEDS = ("train.seed", "split.seed")  # the second draws other validation rows: another fold
-_SHAPING = ("data.", "split.", "input.", "model.", "sampling.", "train.", runs.KIND)
+_SHAPING = ("data.", "split.", "input.", "model.", "sampling.", "sequence.", "train.", runs.KIND)
 Settings = Mapping[str, str]
 
 

@@ -69,6 +69,18 @@ def test_seeds_are_summed_up_over_time_too(films):
     assert (row["decoded_balanced_accuracy"], row["decoded_balanced_accuracy_sd"]) == (1, 0)
 
 
+def test_supervision_sets_cells_apart(films):
+    models = [told(films, 2, seed) for seed in (1, 2, 3, 4)]
+    ranked = table.build(models, films, films.counts, QUICK)
+    known = {
+        one.name: {"train.seed": str(k // 2), "sequence.supervision": ("frames", "transcripts")[k % 2]}
+        for k, one in enumerate(models)
+    }
+    found = cells.table(ranked, known)
+    assert sorted(found["settings"]) == ["sequence.supervision=frames", "sequence.supervision=transcripts"]
+    assert found["n"].tolist() == [2, 2]
+
+
 def test_the_report_shows_both_readings(films, tmp_path):
     models = [told(films, 2, 1, decoded=True)]
     ranked = table.build(models, films, films.counts, QUICK)
