@@ -1,5 +1,8 @@
 """Sequence models from a sweep to the benchmark table, and the champion at several lengths."""
 
+import json
+import shutil
+
 import mlflow.pyfunc
 import numpy as np
 import pandas as pd
@@ -10,11 +13,26 @@ from PIL import Image
 from cellml import commands
 from cellml.movies.settings import Settings
 from cellml.sequences.decode import Decoder, decode
+from cellml.sequences.decode import __file__ as decode_file
 from cellml.tracking import registry
+from tests.e2e.conftest import Project
 from tests.training import movies
 from tests.training.helpers import experiment
 
 pytestmark = pytest.mark.slow
+CONSUMER = """
+sys.path.insert(0, {folder!r})
+from decode import Decoder, decode
+model = mlflow.pyfunc.load_model("models:/discs.test_resnet-0x2B-gru@champion")
+shapes = []
+for shape in ((1, 1), (2, 7), (1, 33)):
+    p = model.predict(rng.integers(0, 256, (*shape, 24, 24, 1), dtype=np.uint8))
+    assert abs(p.sum(2) - 1).max() < 1e-5
+    shapes.append(list(p.shape))
+frames = rng.integers(0, 256, (1, 9, 24, 24, 1), dtype=np.uint8)
+stages = decode(np.log(model.predict(frames)[0]), Decoder.from_dict(model.metadata.metadata["decoder"]))
+print(json.dumps([shapes, len(stages), sorted(set(sys.modules) & Refuse.names)]))
+"""
 
 
 def test_sequence_models_sweep_register_and_rank(workspace, capsys):
@@ -45,6 +63,9 @@ def test_sequence_models_sweep_register_and_rank(workspace, capsys):
     own = Decoder.from_dict(gru.metadata["decoder"])
     best = decode(np.log(cells[[f"p_{stage}" for stage in movies.STAGES]]), own)
     assert cells["decoded"].tolist() == [movies.STAGES[stage] for stage in best]
+    shutil.copy(decode_file, workspace / "decode.py")
+    *_, told = Project(workspace).consume(CONSUMER.format(folder=str(workspace))).splitlines()
+    assert json.loads(told) == [[[1, 1, 3], [2, 7, 3], [1, 33, 3]], 9, []]
     entry = registry.resolve("models:/discs.test_resnet@champion")
     run = mlflow.MlflowClient().list_artifacts(entry.run_id, "heatmaps/gradcam")
     assert {item.path.rpartition("/")[2] for item in run} >= {"before.png", "during.png", "after.png"}
