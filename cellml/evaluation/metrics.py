@@ -148,7 +148,10 @@ def scorable(predictions: Predictions, soft: bool = False) -> Predictions:
     """
     known = predictions if soft and predictions.soft_targets is not None else predictions.labelled
     if not len(known):
-        raise UserError("Expected rows with a known class to score, got none; give labelled images")
+        raise UserError(
+            "Expected rows with a known class to score, got none; label images, or of movies frames, of the validation "
+            "and test rows"
+        )
     broken = int((~np.isfinite(known.probabilities)).any(axis=1).sum())
     if broken:
         raise UserError(

@@ -6,12 +6,24 @@ import torch
 
 from cellml.errors import UserError
 from cellml.explain import base, panels
-from cellml.models.classifier import Classifier
+from cellml.models.classifier import Classifier, SequenceClassifier
 from cellml.movies.crops import Show
 from cellml.sequences.overlay.render import Heat
 
 BATCH = 32
 SIDE = 48  # pixels of a map that is kept
+
+
+def check(method: str, model: object) -> None:
+    """Refuse what no maps can be made of.
+
+    Raises:
+        UserError: an unknown method, or a model that is not a single classifier of images.
+    """
+    base.EXPLAINERS[method]
+    if not isinstance(model, Classifier) or isinstance(model, SequenceClassifier):
+        kind = "a sequence model" if isinstance(model, SequenceClassifier) else "another model"
+        raise UserError(f"Expected a single classifier of images for attribution, got {kind}; leave attribution out")
 
 
 def heat(method: str, model: object, windows: npt.NDArray, stages: npt.NDArray[np.int64], show: Show) -> Heat:
@@ -27,9 +39,8 @@ def heat(method: str, model: object, windows: npt.NDArray, stages: npt.NDArray[n
     Raises:
         UserError: an unknown method, one that fails, or a model that is not a single classifier of images.
     """
-    base.EXPLAINERS[method]
-    if not isinstance(model, Classifier):
-        raise UserError("Expected a single classifier of images for attribution, got another model; leave it out")
+    check(method, model)
+    assert isinstance(model, Classifier)
     maps = np.zeros((len(windows), SIDE, SIDE), dtype=np.float32)
     for start in show(range(0, len(windows), BATCH), method):
         some = slice(start, start + BATCH)

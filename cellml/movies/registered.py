@@ -26,6 +26,7 @@ def model(uri: str) -> Model:
         channels=predictor.channels,
         dtype=predictor.dtype,
         crop=predictor.metadata.get("crop"),
+        window=predictor.metadata.get("window"),
         stages=lambda crops: predictor.predict(crops[None])[0] if whole else predictor.predict(crops),
         whole=whole,
         decode=_decode(predictor.metadata),

@@ -21,6 +21,7 @@ from cellml.sequences.said import Said
 from cellml.tracking.run import Run
 
 FOLDER = "movie"
+COLOURS = 3  # channels of a model that a gray movie may be repeated for
 Say = Callable[[str], None]
 # log-probabilities (T, K) of a track -> its stages (T,), None where no order of stages leads through so few frames
 Decode = Callable[[npt.NDArray[np.float64]], npt.NDArray[np.int64] | None]
@@ -36,6 +37,7 @@ class Model:
         channels: C of the windows it takes.
         dtype: of the windows it takes.
         crop: side of the central part of a window that it looks at, or None for all of it.
+        window: side of the windows that it was trained on, where they were cut from a field, or None.
         stages: windows of one track, in order of time (T, H, W, C), to probabilities (T, K).
         whole: it looks at a track as a whole, so that no frame of it may be missing.
         decode: log-probabilities of one track to its stages, or None.
@@ -49,6 +51,7 @@ class Model:
     crop: int | None
     stages: Stages
     whole: bool = False
+    window: int | None = None
     decode: Decode | None = None
     rebuilt: Callable[[], object] | None = None
 
@@ -70,6 +73,8 @@ def run(settings: Settings, model: Model, tracked_run: Run, show: Show, say: Say
         UserError: a movie, or what says where its cells are, that cannot be read, or does not fit the model.
     """
     mitotic = population.mitotic_stages(model.classes, settings.mitotic)
+    if settings.attribution:
+        attributions.check(settings.attribution, model.rebuilt() if model.rebuilt else None)
     movie = opened(settings.movie, settings.channels)
     _check(model, movie)
     cells = _cells(settings, movie)
@@ -136,10 +141,11 @@ def one_cell(
 
 def _check(model: Model, movie: Movie) -> None:
     channels = movie.shape[2]
-    if channels not in (1, model.channels):
+    if channels != model.channels and not (channels == 1 and model.channels == COLOURS):
+        alike = ", or of one," if model.channels == COLOURS else ""
         raise UserError(
-            f"Expected frames of {model.channels} channels, or of one, for {model.name}, got {channels} in "
-            f"{movie.names[0]}; choose some with -P channels=0,1"
+            f"Expected frames of {model.channels} channels{alike} for {model.name}, got {channels} in "
+            f"{movie.names[0]}; choose some with channels=0,1, or another model"
         )
     if movie.dtype != model.dtype:
         raise UserError(
@@ -164,8 +170,8 @@ def _cells(settings: Settings, movie: Movie) -> Cells:
 def _side(settings: Settings, model: Model, cells: Cells) -> int:
     if settings.window:
         return settings.window
-    if model.crop:
-        return model.crop
+    if known := model.crop or model.window:
+        return known
     size = extent(cells)
     if size is None:
         raise UserError(

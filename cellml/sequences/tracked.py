@@ -79,6 +79,7 @@ def _from_tracks(path: Path, movie: Movie, columns: Mapping[str, str], first: in
         if not path.is_file():
             raise UserError(f"Expected a table of tracks at {path}, found no file; check the path")
         table = formats.from_table(path, replace(formats.Names(), **columns), movie.path.name, root)
+        table = _of(movie, table, path)
     table = table.assign(movie=movie.path.name, frame=table["frame"] - start)
     late = ((table["frame"] < 0) | (table["frame"] >= len(movie))).to_numpy()
     if late.any():
@@ -91,6 +92,17 @@ def _from_tracks(path: Path, movie: Movie, columns: Mapping[str, str], first: in
     lineage.gaps(table, True, path.name)
     rows = table[["track", "frame", "x", "y", "parent"]].assign(observed=table["label"])
     return Cells.of(rows, _outlines(table, root) if "mask" in table else None)
+
+
+def _of(movie: Movie, table: pd.DataFrame, path: Path) -> pd.DataFrame:
+    """The rows of one movie, where a table's column `movie` tells of several; of one movie it may bear another name."""
+    names = np.array([Path(name).name for name in table["movie"]], dtype=object)
+    if len(known := list(dict.fromkeys(names))) < 2:
+        return table
+    if movie.path.name not in known:
+        shown = ", ".join(known[:3]) + (", ..." if len(known) > 3 else "")
+        raise UserError(f"Expected rows of {movie.path.name} in column 'movie' of {path.name}, got those of {shown}")
+    return table[names == movie.path.name].reset_index(drop=True)
 
 
 def _challenge(path: Path) -> tuple[pd.DataFrame, Path]:

@@ -25,6 +25,7 @@ from cellml.training import fit as training
 Say = Callable[[str], None]
 Cell = tuple[str, str]
 REFIT_OF = "cellml.refit_of"
+WINDOWED = ("points", "tracks", "simulated_movies")  # sources that cut windows of data.window out of fields
 SOURCE = "cellml.source"  # the logged model that stands under a second name
 
 
@@ -101,7 +102,9 @@ def log_model(
     Its operating thresholds are fitted on the validation predictions.
     """
     fitted = thresholds.operating_threshold(validation)
-    known = {"experiment": experiment.name, "strategy": experiment.sampling.strategy}
+    known: dict[str, str | int] = {"experiment": experiment.name, "strategy": experiment.sampling.strategy}
+    if experiment.data.source in WINDOWED:
+        known["window"] = experiment.data.window
     if isinstance(model, Ensemble):
         model = models.with_thresholds(model, fitted)
     else:

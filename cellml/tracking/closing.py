@@ -20,6 +20,7 @@ from cellml.tracking.run import Run
 REASON = "cellml.reason"
 Ends = Mapping[type[BaseException], str]
 
+_came = threading.Event()  # SIGTERM, since the outermost block began
 TRIES, PAUSE = 3, 0.5  # of closing a run, seconds between
 _log = logging.getLogger(__name__)
 
@@ -54,13 +55,18 @@ def status(run_id: str) -> str:
 def closing(run: Run, ends: Ends) -> Iterator[None]:
     """A block after which the run has ended, unless the process is killed without notice.
 
+    An exception that a signal raises may land where it is discarded, in a destructor or a library's callback: after
+    SIGTERM no block begins or ends as if nothing had happened.
+
     Args:
         run: a run that is RUNNING.
         ends: exception class -> status, for exceptions that are no failure; the first match wins.
     """
     with _sigterm_raises():
         try:
+            _check()
             yield
+            _check()
         except BaseException as error:
             _end_surely(run, error, ends)
             raise
@@ -115,16 +121,24 @@ def _sigterm_raises() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread() or before in (_raise, _ignore):
         yield
         return
+    _came.clear()
     signal.signal(signal.SIGTERM, _raise)
     try:
         yield
     finally:
         signal.signal(signal.SIGTERM, before if before is not None else signal.SIG_DFL)
+        _came.clear()
 
 
 def _raise(number: int, frame: FrameType | None) -> None:
     signal.signal(signal.SIGTERM, _ignore)
+    _came.set()
     raise Terminated(f"signal {number}")
+
+
+def _check() -> None:
+    if _came.is_set():
+        raise Terminated(f"signal {int(signal.SIGTERM)}")
 
 
 def _ignore(number: int, frame: FrameType | None) -> None:

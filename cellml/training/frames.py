@@ -10,6 +10,7 @@ from cellml.data.manifest import Manifest
 from cellml.data.timelines import timelines
 from cellml.errors import UserError
 from cellml.models.classifier import SequenceClassifier
+from cellml.models.temporal import names
 from cellml.sampling.base import Sample
 from cellml.training import adapt, arrays, device, finetune, frame_arrays, loop
 from cellml.training.frame_module import Align, FrameModule
@@ -34,6 +35,16 @@ def check(experiment: Experiment) -> None:
         (train.layer_decay < 1, "train.layer_decay", train.layer_decay, "1"),
         (train.auxiliary, "train.auxiliary", train.auxiliary, "0"),
     ]
+    if aligner := experiment.sequence.transcripts.aligner:
+        if names.temporal(aligner):
+            raise UserError(
+                f"Expected a backbone of images, which remembers nothing, as sequence.transcripts.aligner, got "
+                f"{aligner!r}; name one such as resnet18"
+            )
+        try:
+            names.check(aligner, {})
+        except UserError as error:
+            raise UserError(f"sequence.transcripts.aligner: {error}") from None
     for wrong, key, got, wanted in refused:
         if wrong:
             raise UserError(f"Expected {key} {wanted} for frames of movies, got {got}; set it so")

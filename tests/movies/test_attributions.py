@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from cellml.errors import UserError
-from cellml.models.classifier import Classifier, Spec
+from cellml.models.classifier import Classifier, SequenceClassifier, Spec
 from cellml.movies import attributions
 from tests.movies.test_crops import silent
 
@@ -33,6 +33,12 @@ def test_colour_lies_where_the_model_looked():
         assert strength[26:].max() == strength[:, 26:].max() == 0
     green = heat(0)[0][:20, :20]
     assert (green[..., 1] > green[..., 0]).all()
+
+
+def test_a_sequence_model_is_refused():
+    spec = Spec("tracker", ("a", "b"), 1, "uint8", 48, None, (0.0,), (255.0,), (0.0,), (1.0,), sequence={})
+    with pytest.raises(UserError, match="got a sequence model; leave attribution out"):
+        attributions.check("saliency", SequenceClassifier(spec, Corner()))
 
 
 def test_only_a_single_classifier_is_explained():

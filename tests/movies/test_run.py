@@ -161,6 +161,16 @@ def test_what_does_not_fit_is_one_line(given, model, tmp_path, change, of_model,
     assert "\n" not in str(caught.value)
 
 
+def test_the_window_is_that_of_the_training(given, model, tmp_path):
+    ran(Settings(**{**vars(given), "window": None}), Model(**{**vars(model), "window": 20}), tmp_path)
+    assert {windows.shape[1:3] for windows in bright.seen} == {(20, 20)}
+
+
+def test_one_channel_for_a_model_of_two(given, model, tmp_path):
+    with pytest.raises(UserError, match=r"frames of 2 channels for bright, got 1 .* another model"):
+        ran(given, Model(**{**vars(model), "channels": 2}), tmp_path)
+
+
 def test_two_channels_for_a_model_of_three(given, model, tmp_path):
     pixels = np.stack([helpers.frames()] * 2, axis=1)
     tifffile.imwrite(tmp_path / "movie.tif", pixels, imagej=True, metadata={"axes": "TCYX"})

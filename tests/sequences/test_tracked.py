@@ -2,6 +2,7 @@ import json
 import struct
 
 import numpy as np
+import pandas as pd
 import pytest
 import tifffile
 
@@ -36,6 +37,21 @@ def test_a_table_with_names_of_its_own(movie, tmp_path):
     assert places(made) == places(helpers.cells())
     assert set(made.table["observed"]) == {"metaphase"}
     assert made.outlines == (None,) * len(made)
+
+
+def test_a_table_of_several_movies_gives_the_rows_of_this_one(movie, tmp_path):
+    own = helpers.centres().drop(columns="radius").assign(movie="films/movie.tif", parent=0)
+    other = own.assign(movie="films/other.tif", x=own["x"] + 1)
+    pd.concat([other, own]).to_csv(tmp_path / "cells.csv", index=False)
+    made = tracked.read(movie, tracks=str(tmp_path / "cells.csv"))
+    assert made.table[["x", "y"]].values.tolist() == helpers.cells().table[["x", "y"]].values.tolist()
+    pd.concat([other, other.assign(movie="third.tif")]).to_csv(tmp_path / "cells.csv", index=False)
+    with pytest.raises(
+        UserError, match=r"rows of movie\.tif in column 'movie' of cells\.csv, got those of other\.tif, third"
+    ):
+        tracked.read(movie, tracks=str(tmp_path / "cells.csv"))
+    other.to_csv(tmp_path / "cells.csv", index=False)  # of one movie, which may have been renamed
+    assert len(tracked.read(movie, tracks=str(tmp_path / "cells.csv"))) == len(made)
 
 
 def test_masks_lend_tracks_their_outlines(movie, tmp_path):

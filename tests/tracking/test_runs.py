@@ -1,3 +1,4 @@
+import contextlib
 import multiprocessing
 import os
 import signal
@@ -201,6 +202,32 @@ def test_the_handler_of_sigterm_is_given_back(store, experiment):
     with runs.parent("train", experiment):
         assert signal.getsignal(signal.SIGTERM) is not before
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+@pytest.mark.parametrize("opened", [False, True])
+def test_a_sigterm_that_something_swallows_still_ends_the_runs(store, experiment, opened):
+    def swallowed():
+        with contextlib.suppress(runs.Terminated):  # as in a destructor
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    def sweep():
+        with runs.parent("sweep", experiment) as parent:
+            if not opened:
+                swallowed()
+            with runs.child(parent, "trial", {}, {}):
+                assert opened, "a run began after SIGTERM"
+                swallowed()
+            raise AssertionError("the runs went on after SIGTERM")
+
+    with pytest.raises(runs.Terminated):
+        sweep()
+    client = MlflowClient()
+    closed = client.search_runs([one.experiment_id for one in client.search_experiments()])
+    assert len(closed) == 2
+    for entity in closed:
+        assert (entity.info.status, entity.data.tags["cellml.reason"]) == ("KILLED", "SIGTERM")
+    with runs.parent("sweep", experiment):
+        pass  # the next command is not concerned
 
 
 def test_a_second_sigterm_does_not_keep_a_run_open(store, experiment, monkeypatch):

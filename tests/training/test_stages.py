@@ -75,9 +75,17 @@ def test_an_aligner_without_memory_labels_the_frames_for_another_model(discs):
     assert done.classifier.spec.decoder == stages.decoder(own, train, align, discs.manifest).to_dict()
 
 
-def test_an_unknown_aligner_is_one_line(discs):
-    own = settings(**{"sequence.supervision": "transcripts", "sequence.transcripts.aligner": "resnet1"})
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("resnet1", "sequence.transcripts.aligner: .*resnet1"),
+        ("test_resnet+gru", "remembers nothing"),
+        ("tracker", "rem"),
+    ],
+)
+def test_an_aligner_that_cannot_be_is_one_line(discs, name, said):
+    own = settings(**{"sequence.supervision": "transcripts", "sequence.transcripts.aligner": name})
     rows = discs.manifest
-    with pytest.raises(UserError, match="resnet1") as caught:
+    with pytest.raises(UserError, match=said) as caught:
         fit(own, discs, train=rows.split("train"), validation=rows.split("val"))
     assert "\n" not in str(caught.value)
