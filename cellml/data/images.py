@@ -1,5 +1,6 @@
 """Finding and decoding image files: PNG, JPEG, BMP by Pillow, TIFF by tifffile."""
 
+import logging
 import os
 import re
 from collections.abc import Sequence
@@ -17,6 +18,8 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 MANY_CHANNELS = 32  # an axis longer than this is never taken for the channels
 
 Pixels = npt.NDArray[Any]  # (H, W, C) uint8 or uint16
+
+logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # what is wrong with a file is said once, by what it raises
 
 
 class BadImageError(UserError):

@@ -41,7 +41,10 @@ class Movie:
         except FileNotFoundError:
             raise BadImageError(f"Expected a movie at {self.path}, found no file") from None
         except Exception as error:  # readers raise whatever a broken file makes them stumble over
-            raise BadImageError(f"{self.path} cannot be read as a movie: {' '.join(str(error).split())}") from None
+            said = " ".join(str(error).split())
+            raise BadImageError(
+                f"Expected a TIFF or .npy at {self.path}, it cannot be read as a movie: {said}; save it anew"
+            ) from None
         if axes == "QQYX" and shape[-1] <= FEW:  # (T, H, W, C), written without naming its axes
             axes = "TYXC"
         self._shape, self._axes = shape, axes
