@@ -1,4 +1,4 @@
-"""Tables of stages: a row a labelled frame, or a row a sequence with its stages in order."""
+"""Tables of stages: rows of labelled frames, rows of sequences with their stages in order, or some of both."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,6 +59,8 @@ def read(
     known: dict[str, Stages] = {}
     for row, (cell, text, number) in enumerate(zip(cell_of, texts, numbers, strict=True)):
         place = f"{where}, line {row + 2}"
+        if cell.name in transcripts and not text and not raw[names.frame][row]:
+            continue  # a row of a transcript among those of frames
         if not np.isfinite(number) or number != int(number):
             raise UserError(f"Expected the number of a frame in {place}, got {raw[names.frame][row]!r}; correct it")
         at = int(number) - names.first

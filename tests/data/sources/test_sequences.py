@@ -60,6 +60,17 @@ def test_a_table_of_labels(cell, read, tmp_path):
     assert read("sequences", classes=["x", "y"]).table["group"].unique().tolist() == ["m"]
 
 
+def test_a_table_of_transcripts_and_labelled_frames(cell, read, tmp_path):
+    for name in ("a", "b"):
+        cell(name, 3)
+    rows = ["sequence,frame,label,transcript,split", "a,,,x>y,train", "b,0,x,,test", "b,1,x,,test", "b,2,y,,test"]
+    (tmp_path / "labels.csv").write_text("\n".join(rows))
+    found = read("sequences", classes=["x", "y"], split="split")
+    assert found.table["transcript"].tolist() == ["x>y"] * 3 + [""] * 3
+    assert found.table["label"].tolist() == [""] * 3 + ["x", "x", "y"]
+    assert found.table["split"].tolist() == ["train"] * 3 + ["test"] * 3
+
+
 def test_a_table_of_transcripts(cell, read, tmp_path):
     cell("m/a")
     cell("m/b")
