@@ -72,7 +72,7 @@ def log_predictions(
         (folder / "predictions").mkdir()
         (folder / "figures").mkdir()
         for split, predicted in predictions.items():
-            baseline = metrics.compute(metrics.majority_baseline(manifest.split("train").counts, predicted))
+            baseline = metrics.compute(metrics.majority_baseline(manifest.split("train").frequencies, predicted))
             record |= {f"{split}/{name}": value for name, value in metrics.compute(predicted).items()}
             record |= {f"{split}/majority_{name}": baseline[name] for name in BASELINE}
             predicted.save(folder / "predictions" / f"{split}.parquet")

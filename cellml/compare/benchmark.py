@@ -70,7 +70,8 @@ def run(experiment: Experiment, dataset: Dataset, sets: Sequence[External], pare
     evaluated += baselines.evaluate(settings.baselines, dataset, test, sets)
     counts = dataset.manifest.split("train").counts
     strips, scores = _explained(evaluated, dataset, test, experiment, say)
-    ranked = table.build(evaluated, test, counts, settings, scores, sets)
+    frequencies = dataset.manifest.split("train").frequencies
+    ranked = table.build(evaluated, test, frequencies, settings, scores, sets)
     over_time = sequences.table(table.ordered(evaluated, settings), settings)
     scored, further = sequences.beside(ranked, over_time)
     alone = members.table({(one.entry.name, one.entry.version): one.members for one in evaluated if one.members})

@@ -46,14 +46,19 @@ def check(manifest: Manifest, pixels: Any) -> Report:
     return Report(
         problems=problems,
         digest=manifest.digest,
-        counts={
-            s: part.counts | ({"in mixtures": n} if (n := int(part.mixed.sum())) else {}) for s, part in parts.items()
-        },
+        counts={s: part.counts | _others(part) for s, part in parts.items()},
         groups={s: int(part.table["group"].nunique()) for s, part in parts.items()},
         grouped=bool(table["group"].nunique() < len(table)),
         identical=[tuple(ids[rows]) for rows in copies],
         similar=[(ids[p.first], ids[p.second], p.correlation) for p in similar],
     )
+
+
+def _others(part: Manifest) -> dict[str, int]:
+    """Images of no known class, by why."""
+    unlabelled = (part.table["label"] == "").to_numpy() & ~part.mixed
+    found = {"in mixtures": int(part.mixed.sum()), "without a label": int(unlabelled.sum())}
+    return {name: count for name, count in found.items() if count}
 
 
 def _identical(manifest: Manifest) -> list[npt.NDArray[np.int64]]:

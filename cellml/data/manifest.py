@@ -159,6 +159,14 @@ class Manifest:
         return {name: int(counts.get(name, 0)) for name in self.classes}
 
     @property
+    def frequencies(self) -> dict[str, int]:
+        """As `counts`; where no row has a label, how often each class stands in the transcripts."""
+        if any(self.counts.values()):
+            return self.counts
+        said = [stage for stages in self.transcripts.values() for stage in stages]
+        return {name: said.count(k) for k, name in enumerate(self.classes)}
+
+    @property
     def digest(self) -> str:
         """32 hex digits of ids, labels, soft labels, groups, splits and decoded pixels; not of paths or order."""
         columns = [

@@ -83,3 +83,28 @@ def of_a_movie(workspace):
     commands.movie("models:/discs.test_resnet-0x2B-gru@champion", chosen)
     (table,) = workspace.rglob("movie/cells.csv")
     return pd.read_csv(table)
+
+
+def test_transcripts_alone_are_enough_to_train_on(workspace):
+    rows = movies.write(workspace / "discs", count=16)
+    lines = []
+    for name, own in rows.groupby("sequence"):
+        if own["split"].iloc[0] == "train":
+            order = own["label"][own["label"] != own["label"].shift()]
+            lines.append((name, "", "", ">".join(order), "train"))
+        else:
+            lines += [
+                (name, frame, label, "", split) for frame, label, split in own[["frame", "label", "split"]].values
+            ]
+    table = pd.DataFrame(lines, columns=["sequence", "frame", "label", "transcript", "split"])
+    table.to_csv(workspace / "discs" / "stages.csv", index=False)
+    for mask in (workspace / "discs").rglob("*_mask.png"):
+        mask.unlink()
+    data = {"data.source": "sequences", "data.path": str(workspace / "discs"), "data.table": "stages.csv"}
+    data |= {"data.classes": list(movies.STAGES), "data.split": "split", "model.backbone": "test_resnet+gru"}
+    weak = {"sequence.supervision": "transcripts", "sequence.transcripts.aligner": "test_resnet", "sequence.units": 8}
+    commands.train(experiment(**data, **weak, **{"name": "weak", "train.epochs": 6, "train.batch_size": 2}))
+    run = mlflow.MlflowClient().get_run(registry.resolve("models:/weak.test_resnet-0x2B-gru/1").run_id)
+    metrics = run.data.metrics
+    assert metrics["test_decoded/balanced_accuracy"] > 0.5
+    assert metrics["test/majority_balanced_accuracy"] == pytest.approx(1 / 3)

@@ -89,3 +89,10 @@ def test_an_aligner_that_cannot_be_is_one_line(discs, name, said):
     with pytest.raises(UserError, match=said) as caught:
         fit(own, discs, train=rows.split("train"), validation=rows.split("val"))
     assert "\n" not in str(caught.value)
+
+
+def test_frequencies_are_those_of_the_transcripts_where_no_frame_is_labelled(family):
+    assert family.frequencies == family.counts
+    blind = family.with_column("label", np.full(len(family), ""))
+    told = ["interphase>mitosis" if name == "mother" else "interphase" for name in family.sequences]
+    assert blind.with_column("transcript", np.array(told, dtype=object)).frequencies == {"interphase": 4, "mitosis": 1}
