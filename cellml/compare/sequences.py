@@ -3,14 +3,12 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from cellml.compare import formats
 from cellml.compare.collect import Evaluated
 from cellml.config import Compare
 from cellml.evaluation import intervals, metrics, segments
-from cellml.evaluation.predictions import Predictions
 
 FRAMES, DECODED = "frames", "decoded"  # each frame's most probable stage; the best way through the grammar
 SCORES = ("accuracy", "balanced_accuracy", "f1_macro", *segments.METRICS)
@@ -37,12 +35,9 @@ def table(ranking: Sequence[Evaluated], settings: Compare) -> pd.DataFrame:
         for reading, said in ((FRAMES, one.predictions), (DECODED, one.decoded))
         if said is not None and said.sequences is not None
     ]
-    if not read:
-        return pd.DataFrame()
-    samples = _samples([said for _, _, said in read], settings)
     records = []
-    for m, (one, reading, said) in enumerate(read):
-        scored = metrics.compute(said)
+    for one, reading, said in read:
+        scored, ranges = metrics.compute(said), intervals.bootstrap(said, RESAMPLED, settings.resamples, settings.seed)
         record: dict[str, object] = {
             "model": one.entry.name,
             "version": str(one.entry.version),
@@ -53,8 +48,7 @@ def table(ranking: Sequence[Evaluated], settings: Compare) -> pd.DataFrame:
         for name in SCORES:
             record[name] = scored[name]
             if name in RESAMPLED:
-                found = intervals.interval(samples[name][:, m])
-                record |= {f"{name}_low": found.low, f"{name}_high": found.high}
+                record |= {f"{name}_low": ranges[name].low, f"{name}_high": ranges[name].high}
         records.append(record)
     return pd.DataFrame(records)
 
@@ -106,7 +100,3 @@ def _text(row: Any, name: str) -> str:
     if name not in RESAMPLED:
         return formats.number(row[name])
     return formats.between(row[name], row[f"{name}_low"], row[f"{name}_high"])
-
-
-def _samples(said: Sequence[Predictions], settings: Compare) -> dict[str, np.ndarray]:
-    return {name: intervals.paired(said, name, settings.resamples, settings.seed) for name in RESAMPLED}

@@ -8,13 +8,8 @@ from pydantic import Field, field_validator, model_validator
 from cellml.config.base import Section
 from cellml.config.data import Data
 
-RESERVED = (
-    "table",
-    "cells",
-    "members",
-    "sequences",
-    "experts",
-)  # files of the benchmark beside those of its external sets
+# files of the benchmark beside those of its external sets
+RESERVED = ("table", "cells", "members", "sequences", "experts")
 
 
 class Range(Section):

@@ -153,6 +153,15 @@ class Manifest:
         return self.table["row"].to_numpy(dtype=np.int64)
 
     @property
+    def window(self) -> int | None:
+        """Side of the windows that all rows are cut out as, None where they are no squares of one size."""
+        if BOX[0] not in self.table or not len(self):
+            return None
+        x0, y0, x1, y1 = (self.table[side].to_numpy(dtype=np.int64) for side in BOX)
+        sides = np.unique(np.concatenate([x1 - x0, y1 - y0]))
+        return int(sides[0]) if len(sides) == 1 else None
+
+    @property
     def counts(self) -> dict[str, int]:
         """Rows per class, in class order; those of a mixture are of no known class and not counted."""
         counts = self.table["label"][~self.mixed].value_counts()

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from cellml.data.report import many
 from cellml.errors import UserError, near
 from cellml.movies import attributions, crops
 from cellml.movies.crops import Show, Stages
@@ -73,8 +74,9 @@ def run(settings: Settings, model: Model, tracked_run: Run, show: Show, say: Say
         UserError: a movie, or what says where its cells are, that cannot be read, or does not fit the model.
     """
     mitotic = population.mitotic_stages(model.classes, settings.mitotic)
+    network = model.rebuilt() if model.rebuilt and settings.attribution else None
     if settings.attribution:
-        attributions.check(settings.attribution, model.rebuilt() if model.rebuilt else None)
+        attributions.check(settings.attribution, network)
     movie = opened(settings.movie, settings.channels)
     _check(model, movie)
     cells = _cells(settings, movie)
@@ -82,7 +84,7 @@ def run(settings: Settings, model: Model, tracked_run: Run, show: Show, say: Say
         raise UserError(f"Expected a track of the movie, got {settings.track!r}: {near(settings.track, _names(cells))}")
     side = _side(settings, model, cells)
     say(f"{len(movie)} frames, {len(_names(cells))} tracks, {len(cells)} cells; the model sees {side} x {side} pixels")
-    said, heat = _said(settings, model, movie, cells, side, show, say)
+    said, heat = _said(settings, model, network, movie, cells, side, show, say)
     _report(said, model, tracked_run, say)
     words = Words(model.name, settings.caption, settings.interval)
     with tracked_run.artifacts() as top:
@@ -181,7 +183,14 @@ def _side(settings: Settings, model: Model, cells: Cells) -> int:
 
 
 def _said(
-    settings: Settings, model: Model, movie: Movie, cells: Cells, side: int, show: Show, say: Say
+    settings: Settings,
+    model: Model,
+    network: object,
+    movie: Movie,
+    cells: Cells,
+    side: int,
+    show: Show,
+    say: Say,
 ) -> tuple[Said, Heat | None]:
     asked, there = cells.filled() if model.whole else (cells, np.ones(len(cells), dtype=bool))
     with crops.cut(movie, asked, side, model.channels, show) as cut:
@@ -190,7 +199,6 @@ def _said(
         said = Said(cells, found[there], model.classes, None if decoded is None else decoded[there])
         if not settings.attribution:
             return said, None
-        network = model.rebuilt() if model.rebuilt else None
         return said, attributions.heat(settings.attribution, network, cut[there], said.stages, show)
 
 
@@ -204,9 +212,7 @@ def _decoded(said: npt.NDArray[np.float64], cells: Cells, decode: Decode, say: S
         else:
             found[rows] = stages
     if odd:
-        say(
-            f"note: {len(odd)} tracks fit no order of stages that the model learned, and are not decoded: {odd[0]}, ..."
-        )
+        say(f"note: {many(len(odd), 'track')} (first {odd[0]}) not decoded: no order that was learned fits")
     return found
 
 

@@ -25,7 +25,6 @@ from cellml.training import fit as training
 Say = Callable[[str], None]
 Cell = tuple[str, str]
 REFIT_OF = "cellml.refit_of"
-WINDOWED = ("points", "tracks", "simulated_movies")  # sources that cut windows of data.window out of fields
 SOURCE = "cellml.source"  # the logged model that stands under a second name
 
 
@@ -102,9 +101,11 @@ def log_model(
     Its operating thresholds are fitted on the validation predictions.
     """
     fitted = thresholds.operating_threshold(validation)
-    known: dict[str, str | int] = {"experiment": experiment.name, "strategy": experiment.sampling.strategy}
-    if experiment.data.source in WINDOWED:
-        known["window"] = experiment.data.window
+    known = {
+        "experiment": experiment.name,
+        "strategy": experiment.sampling.strategy,
+        "window": dataset.manifest.window,
+    }
     if isinstance(model, Ensemble):
         model = models.with_thresholds(model, fitted)
     else:

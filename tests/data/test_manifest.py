@@ -29,3 +29,13 @@ def test_given_transcripts_come_first():
 def test_images_have_no_transcripts():
     manifest = frames({"s": "ab"})
     assert Manifest(manifest.table.drop(columns=["sequence", "frame"]), manifest.classes).transcripts == {}
+
+
+def test_the_window_is_the_side_that_all_boxes_share():
+    boxes = pd.DataFrame({"x0": [-3, 5], "y0": [0, 7], "x1": [29, 37], "y1": [32, 39]})
+    rows = frames({"s": "ab"})
+    assert rows.window is None
+    table = rows.table.assign(**boxes)
+    assert Manifest(table, rows.classes).window == 32
+    assert Manifest(table.assign(x1=[29, 36]), rows.classes).window is None
+    assert Manifest(table.assign(y1=[33, 40]), rows.classes).window is None

@@ -1,5 +1,6 @@
 """What every network on sequences has in common."""
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import torch
@@ -25,7 +26,7 @@ class Said:
     state: tuple[Tensor, ...] = ()
 
 
-class SequenceNet(nn.Module):
+class SequenceNet(nn.Module, ABC):
     """Normalised frames (N, T, C, S, S) to logits (N, T, K), which padding at the end of a sequence never changes.
 
     Attributes:
@@ -38,6 +39,7 @@ class SequenceNet(nn.Module):
     draws = False
     num_classes: int
 
+    @abstractmethod
     def run(
         self,
         frames: Tensor,
@@ -53,7 +55,6 @@ class SequenceNet(nn.Module):
             state: of the piece before, empty at the start; taken by causal networks.
             draw: also draw; networks that cannot ignore it.
         """
-        raise NotImplementedError
 
     def forward(self, frames: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Logits (N, T, K) of whole sequences."""
