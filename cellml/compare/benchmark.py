@@ -67,7 +67,8 @@ def run(experiment: Experiment, dataset: Dataset, sets: Sequence[External], pare
     say(f"comparing {len(entries)} models on {len(test)} test images, digest {test.digest}")
     device = experiment.train.device
     evaluated = collect.evaluate(entries, dataset, test, sets, device, progress=True)
-    evaluated += baselines.evaluate(settings.baselines, dataset, test, sets)
+    known = cells.settings(evaluated)
+    evaluated = cells.told_apart(evaluated, known) + baselines.evaluate(settings.baselines, dataset, test, sets)
     counts = dataset.manifest.split("train").counts
     strips, scores = _explained(evaluated, dataset, test, experiment, say)
     frequencies = dataset.manifest.split("train").frequencies
@@ -84,7 +85,7 @@ def run(experiment: Experiment, dataset: Dataset, sets: Sequence[External], pare
         train_counts=counts,
         description=experiment.description,
         heatmaps=strips,
-        cells=cells.table(scored, cells.settings(evaluated), further),
+        cells=cells.table(scored, known, further),
         members=alone,
         sequences=over_time,
         externals=sets,

@@ -47,6 +47,7 @@ class Evaluated:
         external: of the rows of each external test set, by its name.
         members: of each network of an ensemble, by test set, see `members.predictions`.
         decoded: of the test rows, decoded as sequences; None where they are none or the model has no decoder.
+        settings: what sets it apart from others of its backbone and strategy, see `cells.told_apart`.
     """
 
     entry: registry.Entry
@@ -57,6 +58,7 @@ class Evaluated:
     external: Mapping[str, Predictions] = field(default_factory=dict)
     members: Mapping[str, Sequence[Predictions]] = field(default_factory=dict)
     decoded: Predictions | None = None
+    settings: str = ""
 
     @property
     def name(self) -> str:
@@ -65,8 +67,12 @@ class Evaluated:
 
     @property
     def title(self) -> str:
-        """Name and strategy, as figures show it, which have no column for the latter: "cells.resnet18 v3, balanced"."""
-        return f"{self.name}, {self.entry.strategy}" if self.entry.version and self.entry.strategy else self.name
+        """Name, strategy and settings, as figures show it, which have no column for the latter two.
+
+        Such as "cells.resnet18 v3, balanced".
+        """
+        told = [self.entry.strategy, self.settings] if self.entry.version else []
+        return ", ".join([self.name, *filter(None, told)])
 
 
 def evaluate(

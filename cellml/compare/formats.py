@@ -66,7 +66,7 @@ def label(row: Any) -> str:
 
 
 def titles(rows: Sequence[Any]) -> list[str]:
-    """Model, version and strategy of rows, as one figure shows them: "resnet18 v3, balanced".
+    """Model, version, strategy and settings of rows, as one figure shows them: "resnet18 v3, balanced".
 
     What several models share is left out: the experiment's name before the backbone's, and the strategy. Baselines keep
     their names.
@@ -76,11 +76,20 @@ def titles(rows: Sequence[Any]) -> list[str]:
     common = experiments.pop() if len(experiments) == 1 and len(models) > 1 else ""
     shared = len(common) if common.endswith(".") else 0
     told = len({row["strategy"] for row in models}) > 1 or len(models) == 1
-    return [
-        label(row)[shared if row["version"] else 0 :]
-        + (f", {row['strategy']}" if told and row["version"] and row["strategy"] else "")
-        for row in rows
-    ]
+    found = []
+    for row in rows:
+        parts = [label(row)[shared if row["version"] else 0 :]]
+        if row["version"]:
+            parts += [row["strategy"] if told else "", shortened(row["settings"])]
+        found.append(", ".join(filter(None, parts)))
+    return found
+
+
+def shortened(settings: str, most: int = 2) -> str:
+    """Of settings the last names and values, of several the first ones: "supervision=frames, lr=0.1 and 3 more"."""
+    parts = [re.sub(r"^[\w.]*\.", "", part) for part in re.split(r", (?=[\w.]+=)", settings) if part]
+    more = len(parts) - most
+    return ", ".join(parts[:most]) + (f" and {more} more" if more > 0 else "")
 
 
 def interval(row: Any, of: str = "") -> str:
@@ -123,6 +132,7 @@ def note(row: Any, table: pd.DataFrame) -> str:
     only = constant(row, table)
     if only is not None and rank(row):
         said.append(f"always {only}")
+    said += filter(None, [shortened(row["settings"])])
     return ", ".join(said)
 
 

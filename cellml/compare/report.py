@@ -131,8 +131,17 @@ def pictures(benchmark: Benchmark) -> list[Picture]:
     unknown = set(benchmark.heatmaps) - {one.name for one in ranking}
     if unknown:
         raise ValueError(f"heatmaps of models that are not in the benchmark: {sorted(unknown)}")
-    rows = [{"model": e.name, "version": e.version, "strategy": e.strategy} for e in (one.entry for one in ranking)]
-    names = formats.titles(rows)
+    names = formats.titles(
+        [
+            {
+                "model": one.entry.name,
+                "version": one.entry.version,
+                "strategy": one.entry.strategy,
+                "settings": one.settings,
+            }
+            for one in ranking
+        ]
+    )
     made = [
         Picture("bars", "balanced_accuracy", "", png(figures.bars(benchmark.table))),
         Picture("roc", "roc", "", png(figures.roc([one.predictions for one in ranking], names))),

@@ -73,8 +73,8 @@ def of_ranks(table: pd.DataFrame) -> str:
 
 
 def csv(table: pd.DataFrame, name: str) -> pd.DataFrame:
-    """An external set's scores as a table of their own: model, version, backbone, strategy, rank there, scores."""
+    """An external set's scores as a table of their own: what names the models, the rank there, scores."""
     found = pd.DataFrame(table.attrs["externals"][name])
-    for place, key in enumerate(("model", "version", "backbone", "strategy")):
+    for place, key in enumerate(("model", "version", "backbone", "strategy", "settings")):
         found.insert(place, key, table[key].to_numpy())
     return found

@@ -25,9 +25,9 @@ def table(ranking: Sequence[Evaluated], settings: Compare) -> pd.DataFrame:
         settings: `resamples` and `seed` make the intervals.
 
     Returns:
-        One or two rows a model: `model`, `version`, `backbone`, `strategy`, `reading` (`FRAMES` or `DECODED`),
-        `SCORES`, and `<score>_low` and `<score>_high` of `RESAMPLED`, the 95 % interval over resampled groups. No rows
-        where the test rows are no frames of sequences.
+        One or two rows a model: `model`, `version`, `backbone`, `strategy`, `settings`, `reading` (`FRAMES` or
+        `DECODED`), `SCORES`, and `<score>_low` and `<score>_high` of `RESAMPLED`, the 95 % interval over resampled
+        groups. No rows where the test rows are no frames of sequences.
     """
     read = [
         (one, reading, said)
@@ -43,6 +43,7 @@ def table(ranking: Sequence[Evaluated], settings: Compare) -> pd.DataFrame:
             "version": str(one.entry.version),
             "backbone": one.entry.backbone,
             "strategy": one.entry.strategy,
+            "settings": one.settings,
             "reading": reading,
         }
         for name in SCORES:
@@ -90,10 +91,10 @@ def section(over_time: pd.DataFrame) -> dict[str, Any]:
         "illegal_transitions": "illegal",
     }
     rows = [
-        [formats.label(row), row["strategy"], row["reading"], *(_text(row, name) for name in heads)]
+        [*formats.titles([row]), row["reading"], *(_text(row, name) for name in heads)]
         for row in over_time.to_dict("records")
     ]
-    return {"head": ["model", "strategy", "reading", *heads.values()], "texts": 3, "rows": rows}
+    return {"head": ["model", "reading", *heads.values()], "texts": 2, "rows": rows}
 
 
 def _text(row: Any, name: str) -> str:

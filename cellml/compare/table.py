@@ -22,6 +22,7 @@ COLUMNS = (
     "version",
     "backbone",
     "strategy",
+    "settings",
     *cost.COLUMNS,
     "n",
     "accuracy",
@@ -152,6 +153,7 @@ def _described(one: Evaluated, same: list[str]) -> dict[str, object]:
         "version": str(entry.version),
         "backbone": entry.backbone,
         "strategy": entry.strategy,
+        "settings": one.settings,
         **asdict(one.cost),
         "run_id": entry.run_id,
         "identical_to": ", ".join(same),
@@ -174,7 +176,7 @@ def _thresholded(one: Evaluated, rarest: str) -> dict[str, float]:
 
 
 def _baseline() -> dict[str, object]:
-    words = dict.fromkeys(("version", "backbone", "strategy", "run_id", "identical_to"), "")
+    words = dict.fromkeys(("version", "backbone", "strategy", "settings", "run_id", "identical_to"), "")
     return {"model": MAJORITY, **asdict(cost.Cost()), **words}
 
 

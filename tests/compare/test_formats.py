@@ -193,5 +193,17 @@ def test_an_external_set_has_two_columns_in_the_files_and_one_in_the_terminal(
     ],
 )
 def test_figures_leave_out_of_names_what_all_models_share(rows, shown):
-    keys = ("model", "version", "strategy")
-    assert formats.titles([dict(zip(keys, row, strict=True)) for row in rows]) == shown
+    keys = ("model", "version", "strategy", "settings")
+    assert formats.titles([dict(zip(keys, (*row, ""), strict=True)) for row in rows]) == shown
+
+
+@pytest.mark.parametrize(
+    ("settings", "shown"),
+    [
+        ("", ""),
+        ("sequence.supervision=frames", "supervision=frames"),
+        ("data.classes=['a', 'b'], train.lr=0.1, train.name=x.y, z.q=1", "classes=['a', 'b'], lr=0.1 and 2 more"),
+    ],
+)
+def test_settings_are_shown_by_their_last_names(settings, shown):
+    assert formats.shortened(settings) == shown

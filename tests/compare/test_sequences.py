@@ -81,6 +81,19 @@ def test_supervision_sets_cells_apart(films):
     assert found["n"].tolist() == [2, 2]
 
 
+def test_rows_of_one_backbone_tell_what_they_were_trained_with(films, tmp_path):
+    known = {f"cells.net v{v}": {"train.seed": "0", "sequence.supervision": s} for v, s in ((1, "frames"), (2, "none"))}
+    models = cells.told_apart([told(films, 2, 1), told(films, 1, 2), evaluated(films, "other", 1)], known)
+    assert [one.settings for one in models] == ["sequence.supervision=frames", "sequence.supervision=none", ""]
+    ranked, over_time = table.build(models, films, films.counts, QUICK), sequences.table(models, QUICK)
+    assert ranked["settings"].tolist() == [*(one.settings for one in table.ordered(models, QUICK)), ""]
+    assert over_time["settings"].tolist() == [one.settings for one in models[:2]]
+    assert any("supervision=none" in text for text in sequences.section(over_time)["rows"][1])
+    report.write(tmp_path, report.Benchmark("films", ranked, models, films, QUICK, sequences=over_time))
+    for name in ("table.csv", "table.md", "report.html", "sequences.csv"):
+        assert (tmp_path / name).read_text().count("supervision=frames") > 0
+
+
 def test_the_report_shows_both_readings(films, tmp_path):
     models = [told(films, 2, 1, decoded=True)]
     ranked = table.build(models, films, films.counts, QUICK)

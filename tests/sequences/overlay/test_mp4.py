@@ -39,7 +39,7 @@ def test_samples_are_those_of_an_avif_that_shows_the_frames():
     made = frames(5)
     file = io.BytesIO()
     first, *others = (Image.fromarray(frame) for frame in made)
-    first.save(file, "AVIF", save_all=True, append_images=others, quality=mp4.QUALITY, speed=mp4.SPEED, duration=100)
+    first.save(file, "AVIF", save_all=True, append_images=others, duration=100, **mp4.OPTIONS)
     segment = mp4.encode(list(made))
     assert b"".join(segment.samples) in file.getvalue()
     assert segment.description[4:8] == b"stsd"
