@@ -28,6 +28,7 @@ class Transcripts(Section):
     # of the frames beside the lengths when aligning; below 1 where neighbouring frames err together
     weight: float = Field(1.0, gt=0)
     # image backbone that frames are aligned with; "": the model itself. A recurrent model remembers where in a sequence
-    # it is, learns its own mistakes by heart and never revises them; it is then trained on what the aligner has found
+    # it is, learns its own mistakes by heart and never revises them. In each round the aligner is trained twice, on
+    # single frames of one half of the groups, and aligns the other; the model is then trained on what was found
     aligner: str = ""
     momentum: float = Field(0.5, ge=0, lt=1)  # share of the earlier mean lengths and priors that stays in each round

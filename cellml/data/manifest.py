@@ -200,6 +200,12 @@ class Manifest:
         """The rows of one or several splits."""
         return self.where(self.table["split"].isin(names).to_numpy())
 
+    @property
+    def images(self) -> "Manifest":
+        """The same rows as images by themselves, no frames of movies."""
+        further = [name for name in (SEQUENCE, FRAME, PARENT, TRANSCRIPT) if name in self.table]
+        return replace(self, table=self.table.drop(columns=further))
+
     def positions(self, rows: "Manifest") -> npt.NDArray[np.int64]:
         """Where rows of this manifest stand in it, (N,)."""
         order = np.argsort(self.rows)

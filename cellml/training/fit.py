@@ -27,6 +27,7 @@ from cellml.training.frame_module import Align
 from cellml.training.frozen import frozen
 from cellml.training.job import Job, OnEpoch, Outcome, initial
 from cellml.training.module import Diverged
+from cellml.training.predict import predict
 
 __all__ = ["Align", "Diverged", "Fit", "OnEpoch", "fit"]
 
@@ -100,7 +101,7 @@ def fit(
     _check_changes(experiment, dataset)
     realign = align
     if isinstance(align, stages.Transcripts) and experiment.sequence.transcripts.aligner:
-        fit(stages.aligning(experiment), dataset, train=train, validation=None, progress=progress, align=align)
+        stages.crossfit(align, train, _aligner(experiment, dataset, progress), settings.seed)
         train, realign = frames.named(train, align(None)), None
     on = device.pick(settings.device)
     labelled = train if train.sequences is None else train.where(train.targets >= 0)
@@ -147,6 +148,17 @@ def fit(
         notes=(*sample.notes, *_untrained(experiment, pretrained)),
         synthetic=_strips(job) if sample.synthetic.any() else [],
     )
+
+
+def _aligner(experiment: Experiment, dataset: Dataset, progress: bool) -> stages.Learner:
+    own = stages.aligning(experiment)
+
+    def said(images: Manifest, others: Manifest) -> npt.NDArray[np.float64]:
+        trained = fit(own, dataset, train=images, validation=None, progress=progress)
+        found = predict(trained.classifier, dataset, others, device=own.train.device)
+        return np.log(np.maximum(found.probabilities, np.finfo(np.float64).tiny))
+
+    return said
 
 
 def _strips(job: Job) -> list[synthesis.Strip]:

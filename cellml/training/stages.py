@@ -1,19 +1,24 @@
 """The decoder of a training set of sequences, from labels of frames or from transcripts alone."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import numpy.typing as npt
 
-from cellml.config import Experiment
+from cellml.config import Experiment, Train
 from cellml.config.decoding import Decode
+from cellml.data import splits
 from cellml.data.manifest import PARENT, Manifest
 from cellml.data.timelines import timelines
 from cellml.errors import UserError
 from cellml.sequences import learn, weak
 from cellml.sequences.decode import Decoder
 from cellml.sequences.durations import Ends
+from cellml.training import frames
 from cellml.training.frame_module import Align
+
+Array = npt.NDArray[np.float64]
+Learner = Callable[[Manifest, Manifest], Array]  # trains on labelled images; log p of others, (R, K)
 
 
 class Transcripts:
@@ -45,9 +50,14 @@ class Transcripts:
 
     def __call__(self, said: list[npt.NDArray[np.float64]] | None) -> list[npt.NDArray[np.int64]]:
         """See `frame_module.Align`."""
-        if said is not None and not weak.settled(self._state, self._settings, self._optional):
+        if said is not None and not self.settled:
             self._state = weak.step(self._state, said, self._decode, self._settings, self._optional, self._even)
         return list(self._state.labels)
+
+    @property
+    def settled(self) -> bool:
+        """Whether labels stay as they are, whatever is said."""
+        return weak.settled(self._state, self._settings, self._optional)
 
     def decoder(self) -> Decoder:
         """What decodes other sequences, from the present labels."""
@@ -71,10 +81,34 @@ def aligned(experiment: Experiment, train: Manifest) -> Transcripts | None:
 
 
 def aligning(experiment: Experiment) -> Experiment:
-    """The experiment that trains `sequence.transcripts.aligner` while it aligns the training frames."""
+    """The experiment that trains `sequence.transcripts.aligner` on frames as images by themselves."""
     plain = {"model.weights": "none", "model.attention": "none", "model.options": {}, "train.calibrate": "none"}
-    name = experiment.sequence.transcripts.aligner
-    return experiment.replace({**plain, "model.backbone": name, "sequence.transcripts.aligner": ""})
+    sequence = {"sequence.supervision": "frames", "train.batch_size": Train().batch_size}
+    return experiment.replace({**plain, **sequence, "model.backbone": experiment.sequence.transcripts.aligner})
+
+
+def crossfit(align: Transcripts, train: Manifest, said: Learner, seed: int) -> None:
+    """Align training sequences by networks that see one frame at a time and have not seen these sequences.
+
+    What aligns the sequences that it was trained on confirms the errors of its labels; so each half of the groups is
+    aligned by what the other half has taught (cross-fitting, Chernozhukov et al. 2018), until `align` has settled.
+
+    Args:
+        align: of the training rows; holds what was found.
+        train: training rows, frames of movies.
+        said: what is trained.
+        seed: which groups go together.
+
+    Raises:
+        UserError: fewer than two groups.
+    """
+    half = splits.kfold(frames.named(train, align(None)).targets, train.groups, 2, seed)
+    while not align.settled:
+        now = frames.named(train, align(None)).images
+        found = np.empty((len(train), len(train.classes)))
+        for one in (0, 1):
+            found[half == one] = said(now.where(half != one), now.where(half == one))
+        align([found[rows] for rows in timelines(train)])
 
 
 def decoder(experiment: Experiment, train: Manifest, align: Align | None, everything: Manifest) -> Decoder | None:

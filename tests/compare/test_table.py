@@ -13,9 +13,9 @@ from tests.compare.conftest import NASTY, evaluated, manifest
 SETTINGS = Compare(resamples=300)
 HEAD = """
     rank model version backbone strategy settings params_m gmacs ms_batch_1 ms_batch_64 mb_batch_1 mb_batch_64 n
-    accuracy loss precision recall f1 precision_weighted recall_weighted f1_weighted balanced_accuracy balanced_accuracy_low
-    balanced_accuracy_high auroc mcc p_vs_best p_holm rank_1 expected_rank p_delong_ungrouped p_mcnemar_ungrouped
-    p_mcnemar_mid_ungrouped test_digest run_id
+    accuracy loss precision recall f1 precision_weighted recall_weighted f1_weighted balanced_accuracy
+    balanced_accuracy_low balanced_accuracy_high auroc mcc p_vs_best p_holm rank_1 expected_rank p_delong_ungrouped
+    p_mcnemar_ungrouped p_mcnemar_mid_ungrouped test_digest run_id
 """
 
 

@@ -7,7 +7,7 @@ import pytest
 from cellml.data.manifest import Manifest
 from cellml.errors import UserError
 from cellml.sequences.decode import transcript
-from cellml.training import stages
+from cellml.training import frames, stages
 from cellml.training.fit import fit
 from tests.training import movies
 from tests.training.helpers import experiment
@@ -59,7 +59,7 @@ def test_labels_follow_from_transcripts_alone(family, censored, cut):
 
 def test_an_aligner_without_memory_labels_the_frames_for_another_model(discs):
     weak = {"sequence.supervision": "transcripts", "sequence.transcripts.aligner": "test_resnet"}
-    own = settings(**{"model.backbone": "test_resnet+gru", "train.epochs": 3, **weak})
+    own = settings(**{"model.backbone": "test_resnet+gru", "train.epochs": 3, "sequence.transcripts.rounds": 2, **weak})
     train, asked = discs.manifest.split("train"), []
 
     class Counted(stages.Transcripts):
@@ -69,10 +69,39 @@ def test_an_aligner_without_memory_labels_the_frames_for_another_model(discs):
 
     align = Counted(own, train)
     done = fit(own, discs, train=train, validation=discs.manifest.split("val"), align=align)
-    # both fits begin; the aligner's second and third epoch; what it has found
-    assert asked == [False, False, True, True, False]
+    # the fit begins; the halves; each round's labels and what it says; what was found
+    assert asked == [False, False, *[False, True] * align._state.round, False]
+    assert 1 <= align._state.round <= 2
     assert done.classifier.spec.backbone == "test_resnet+gru"
     assert done.classifier.spec.decoder == stages.decoder(own, train, align, discs.manifest).to_dict()
+
+
+def test_no_sequence_is_aligned_by_a_network_that_has_seen_its_group(discs):
+    own = settings(**{"sequence.supervision": "transcripts", "sequence.transcripts.rounds": 3})
+    train, calls = discs.manifest.split("train"), []
+    align = stages.aligned(own, train)
+    truth = dict(zip(train.ids, train.targets, strict=True))
+
+    def said(images, others):
+        calls.append((images, others))
+        assert images.sequences is None
+        right = np.eye(len(train.classes))[[truth[name] for name in others.ids]]
+        return np.log(np.where(right > 0, 0.99, 0.01))
+
+    stages.crossfit(align, train, said, 0)
+    for images, others in calls:
+        assert not set(images.groups) & set(others.groups)
+        assert sorted([*images.ids, *others.ids]) == sorted(train.ids)
+    assert [truth[name] for name in train.ids] == frames.named(train, align(None)).targets.tolist()
+
+
+def test_one_group_cannot_be_halved(discs):
+    own = settings(**{"sequence.supervision": "transcripts", "sequence.transcripts.aligner": "test_resnet"})
+    train = discs.manifest.split("train")
+    alone = train.with_column("group", np.full(len(train), "one"))
+    with pytest.raises(UserError, match="2 folds") as caught:
+        fit(own, discs, train=alone, validation=discs.manifest.split("val"))
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
