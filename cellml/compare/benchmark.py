@@ -64,7 +64,7 @@ def run(experiment: Experiment, dataset: Dataset, sets: Sequence[External], pare
     if not len(test):
         raise UserError("Expected test rows to compare models on, found none; set split.test or name a test split")
     entries = registry.entries(experiment.name, settings.entries)
-    say(f"comparing {len(entries)} models on {len(test)} test images, digest {test.digest}")
+    say(f"comparing {len(entries)} models on {len(test)} test {test.unit}s, digest {test.digest}")
     device = experiment.train.device
     evaluated = collect.evaluate(entries, dataset, test, sets, device, progress=True)
     known = cells.settings(evaluated)

@@ -256,7 +256,9 @@ def remarks(table: pd.DataFrame) -> list[str]:
     """The lines under the short tables."""
     first = table.iloc[0]
     ranked = str(table.attrs.get("metric", "balanced_accuracy")).replace("_", " ")
-    lines = [f"{first['n']} test images, digest {first['test_digest']}, ranked by {ranked}."]
+    lines = [
+        f"{first['n']} test {table.attrs.get('unit', 'image')}s, digest {first['test_digest']}, ranked by {ranked}."
+    ]
     lines += [f"({letter}) identical predictions: {', '.join(group)}." for letter, group in twins(table).items()]
     lines += _experts(table)
     if not all(told(row) for row in table.to_dict("records")):

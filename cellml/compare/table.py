@@ -75,7 +75,7 @@ def build(
         "classes", "rarest", the test rows' rarest class, "explained", the columns of `explained`, "ranks", the models'
         rank probabilities, "experts", how well experts agree where the test rows keep their votes
         (`experts.Agreement`), "externals", name -> the rows of `external.table`, and "sets", the `external.Ranks`
-        over all sets.
+        over all sets, "unit", what a test row is called, and "grouped", whether groups hold several.
 
     Raises:
         UserError: no such metric, models that did not predict the same rows, or an external set whose name makes a
@@ -128,6 +128,7 @@ def build(
         "explained": maps,
         "ranks": compared.attrs["ranks"],
         "experts": experts.agreement(test.votes, test.classes, test.groups, settings.resamples, settings.seed),
+        "unit": test.unit,
         "grouped": len(set(test.groups)) < len(test),
         "externals": {name: found.to_dict("records") for name, found in elsewhere.items()},
         "sets": external.ranks(points[:-1], externals, ranking, settings),

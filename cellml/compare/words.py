@@ -68,7 +68,9 @@ def facts(test: Manifest, settings: Compare, ranking: Sequence[Evaluated]) -> li
     grouped, mixed = groups < len(test), int(test.mixed.sum())
     return [
         Fact(
-            "Test images", f"{len(test):,}", f"{mixed:,} of mixtures, of no known class" if mixed else "for every model"
+            f"Test {test.unit}s",
+            f"{len(test):,}",
+            f"{mixed:,} of mixtures, of no known class" if mixed else "for every model",
         ),
         Fact("Classes", str(len(test.classes))),
         Fact("Groups", f"{groups:,}" if grouped else "none", "never split" if grouped else "each image by itself"),
@@ -100,7 +102,7 @@ def warnings(table: pd.DataFrame, ranking: Sequence[Evaluated], test: Manifest) 
         yield f"No test image of class {', '.join(empty)}: its recall is unknown, and the means leave it out."
     groups = len(set(test.groups))
     if groups < FEW_GROUPS:
-        yield f"Only {groups} groups among the test images: the intervals are too narrow, and p too small."
+        yield f"Only {groups} groups among the test {test.unit}s: the intervals are too narrow, and p too small."
 
 
 def notes(settings: Compare, test: Manifest, device: str = "") -> list[str]:

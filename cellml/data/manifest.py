@@ -201,6 +201,11 @@ class Manifest:
         return self.where(self.table["split"].isin(names).to_numpy())
 
     @property
+    def unit(self) -> str:
+        """What a row is called: "frame" or "image"."""
+        return "image" if self.sequences is None else "frame"
+
+    @property
     def images(self) -> "Manifest":
         """The same rows as images by themselves, no frames of movies."""
         further = [name for name in (SEQUENCE, FRAME, PARENT, TRANSCRIPT) if name in self.table]

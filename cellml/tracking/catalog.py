@@ -79,7 +79,13 @@ def entries(experiment_name: str, which: str) -> list[Entry]:
     found = [entry for entry in found if entry.tags.get(EXPERIMENT, experiment_name) == experiment_name]
     found = [entry for entry in found if PRETRAINED not in entry.tags]
     if which == "champions":
-        found = [entry for entry in found if CHAMPION in entry.aliases]
+        champions = [entry for entry in found if CHAMPION in entry.aliases]
+        if found and not champions:
+            raise UserError(
+                f"Expected champions of the experiment {experiment_name!r}, got {len(found)} versions without "
+                "that alias, which a sweep gives to its best; compare them with -P entries=all"
+            )
+        found = champions
     if which == "cells":
         newest = {(entry.name, entry.strategy): entry for entry in found}  # versions rise
         found = [entry for entry in found if newest[entry.name, entry.strategy] is entry]

@@ -81,6 +81,14 @@ def test_all_pages_are_read(filled, monkeypatch):
     assert [(e.name, e.version) for e in registry.entries("many", "all")][4:] == [("many.e", v) for v in "1234"]
 
 
+def test_versions_of_which_none_is_a_champion(filled):
+    _, uri = filled
+    registry.register(uri, model_name("trained", "a"), {registry.EXPERIMENT: "trained"})
+    with pytest.raises(UserError, match=r"got 1 versions without that alias.*entries=all"):
+        registry.entries("trained", "champions")
+    assert len(registry.entries("trained", "all")) == 1
+
+
 @pytest.mark.parametrize(
     ("experiment", "which", "message"),
     [
