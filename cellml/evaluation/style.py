@@ -18,6 +18,8 @@ INK, MUTED, GRID = "#222222", "#6b6b6b", "#e3e3e3"
 SEQUENTIAL = "Blues"
 # Okabe and Ito 2008, "Color Universal Design"; without its yellow, which is too pale for lines on white
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#222222")
+# all of theirs but black, those first that stand out from black and from the red of errors
+STAGES = ("#56B4E9", "#E69F00", "#009E73", "#CC79A7", "#F0E442", "#0072B2", "#D55E00")
 DASHES = ("-", (0, (5, 2)), (0, (1.5, 1.5)))
 _RC: Any = {
     "font.size": 10,
@@ -67,11 +69,14 @@ def line(k: int) -> dict[str, Any]:
 
 
 def stages(count: int) -> list[str]:
-    """Colours of areas, one a class in order; those after the seventh are paler, after the fourteenth paler yet."""
+    """Colours of areas, one a class in order; those after the seventh are paler, after the fourteenth paler yet.
+
+    On white and on dark pictures alike, so that a stage looks the same in figures and in movies.
+    """
     made = []
     for k in range(count):
-        white = 1 - 0.5 ** (k // len(COLOURS))
-        rgb = np.array(to_rgb(COLOURS[k % len(COLOURS)]))
+        white = 1 - 0.5 ** (k // len(STAGES))
+        rgb = np.array(to_rgb(STAGES[k % len(STAGES)]))
         made.append(to_hex(tuple((rgb + (1 - rgb) * white).tolist())))
     return made
 

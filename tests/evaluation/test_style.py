@@ -36,4 +36,4 @@ def test_lines_of_many_classes_differ():
 def test_colours_of_stages_differ_and_the_first_are_the_houses():
     made = style.stages(20)
     assert len(set(made)) == 20
-    assert [colour.lower() for colour in style.COLOURS] == made[:7]
+    assert [colour.lower() for colour in style.STAGES] == made[:7]

@@ -1,29 +1,29 @@
 """Colours, letters and short names of stages on dark pictures."""
 
-import colorsys
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import matplotlib
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageColor, ImageDraw, ImageFont
+
+from cellml.evaluation import style
 
 Colour = tuple[int, int, int]
 LETTERS = 12  # pixels, of a label
 
 INK, SOFT, GROUND, FIELD = (240, 240, 240), (160, 160, 160), (24, 24, 28), (52, 52, 58)
 WRONG, DARK, WARNING = (214, 39, 40), (0, 0, 0), (240, 190, 90)
-# Okabe and Ito 2008, "Color Universal Design", those first that stand out from black and from the red of errors
-_STAGES = ((86, 180, 233), (230, 159, 0), (0, 158, 115), (204, 121, 167), (240, 228, 66), (0, 114, 178), (213, 94, 0))
 
 
 def colours(count: int) -> list[Colour]:
-    """A colour a stage; beyond seven, hues at equal steps of alternating brightness."""
-    if count <= len(_STAGES):
-        return list(_STAGES[:count])
-    hues = [colorsys.hsv_to_rgb(k / count, 0.45 if k % 2 else 0.7, 1.0 if k % 2 else 0.9) for k in range(count)]
-    return [(round(255 * r), round(255 * g), round(255 * b)) for r, g, b in hues]
+    """A colour a stage, the figures'."""
+    found = []
+    for colour in style.stages(count):
+        r, g, b = ImageColor.getrgb(colour)[:3]
+        found.append((r, g, b))
+    return found
 
 
 def short(names: Sequence[str], least: int = 3) -> list[str]:
