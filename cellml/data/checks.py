@@ -49,6 +49,7 @@ def check(manifest: Manifest, pixels: Any) -> Report:
         counts={s: part.counts | _others(part) for s, part in parts.items()},
         groups={s: int(part.table["group"].nunique()) for s, part in parts.items()},
         grouped=bool(table["group"].nunique() < len(table)),
+        unit=manifest.unit,
         identical=[tuple(ids[rows]) for rows in copies],
         similar=[(ids[p.first], ids[p.second], p.correlation) for p in similar],
     )

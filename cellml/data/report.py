@@ -36,6 +36,7 @@ class Report:
         counts: split -> class -> images; splits without images are left out.
         groups: split -> groups.
         grouped: whether any group has more than one image.
+        unit: what an image is called, see `Manifest.unit`.
         identical: ids of images with the same pixels, a tuple for each such set.
         similar: ids of two near-duplicates in different splits and the correlation of their thumbnails.
     """
@@ -45,6 +46,7 @@ class Report:
     counts: dict[str, dict[str, int]] = field(default_factory=dict)
     groups: dict[str, int] = field(default_factory=dict)
     grouped: bool = False
+    unit: str = "image"
     identical: list[tuple[str, ...]] = field(default_factory=list)
     similar: list[tuple[str, str, float]] = field(default_factory=list)
 
@@ -90,7 +92,7 @@ class Report:
         for split, counts in self.counts.items():
             groups = f" in {many(self.groups[split], 'group')}" if self.grouped else ""
             each = ", ".join(f"{name} {n:,}" for name, n in counts.items())
-            yield f"{split or 'not split'}: {many(sum(counts.values()), 'image')}{groups} ({each})"
+            yield f"{split or 'not split'}: {many(sum(counts.values()), self.unit)}{groups} ({each})"
 
     def _problem_lines(self) -> Iterator[str]:
         seen: dict[str, int] = {}
