@@ -197,11 +197,11 @@ def _learned(lines: Sequence[Line], decode: Decode, settings: Transcripts) -> tu
 
     stages = {line.name: transcript(line) for line in lines}
     lines = [line for line in lines if len(stages[line.name]) <= len(line.states)]
-    state = weak.start({line.name: stages[line.name] for line in lines}, _frames(lines), count, even=True)
+    state = weak.start({line.name: stages[line.name] for line in lines}, _frames(lines), count, np.ones(count))
     optional = [STATES.index(name) for name in decode.optional]
     anyhow = decode.model_copy(update={"lengths": "none"})  # evenly divided cycles say nothing of lengths
-    state = weak.step(state, said(), anyhow, settings.model_copy(update={"momentum": 0.0}), optional, even=True)
-    _, decoder = weak.learn(state, train, STATES, decode, settings, even=True)
+    state = weak.step(state, said(), anyhow, settings.model_copy(update={"momentum": 0.0}), optional, fixed=True)
+    _, decoder = weak.learn(state, train, STATES, decode, settings, fixed=True)
     return confusions, decoder
 
 

@@ -54,7 +54,7 @@ def start(
     transcripts: Mapping[str, Sequence[int]],
     frames: Mapping[str, int],
     count: int,
-    even: bool = False,
+    priors: npt.ArrayLike | None = None,
     ends: Mapping[str, Ends] | None = None,
 ) -> State:
     """Sequences divided among the stages of their transcripts as the lengths say that the transcripts tell.
@@ -63,7 +63,7 @@ def start(
         transcripts: sequence -> its ordered stages, class indices, none twice in a row.
         frames: sequence -> its frames.
         count: K.
-        even: whether training weights the classes alike, so that the priors are even and stay so.
+        priors: (K,) shares of the classes as training weights them; None: those among the labels.
         ends: sequence -> whether the movie cuts its first and its last stage; both, where it is not named. A cell that
             is seen to be born or to divide is not cut there.
 
@@ -82,11 +82,11 @@ def start(
     lists = tuple(tuple(int(stage) for stage in stages) for stages in transcripts.values())
     cut = tuple((ends or {}).get(name, CUT) for name in transcripts)
     means = told.means(lists, [frames[name] for name in transcripts], cut, count)
-    unseen = (1 / count,) * count
     rng = np.random.default_rng(0)
     kinds = zip(lists, [frames[name] for name in transcripts], cut, strict=True)
     labels = [told.divided(kind, means, rng) for kind in kinds]
-    return State(lists, cut, tuple(labels), unseen if even else _shares(labels, count), tuple(means.tolist()))
+    shares = _shares(labels, count) if priors is None else smoothed(np.asarray(priors, dtype=np.float64))
+    return State(lists, cut, tuple(labels), shares, tuple(means.tolist()))
 
 
 def step(
@@ -95,7 +95,7 @@ def step(
     decode: Decode,
     settings: Transcripts,
     optional: Sequence[int] = (),
-    even: bool = False,
+    fixed: bool = False,
 ) -> State:
     """One alignment: new labels from what the network says, then priors and mean lengths from them.
 
@@ -105,7 +105,7 @@ def step(
         decode: kind of lengths, whether ends cut stages.
         settings: momentum, and how soon optional stages may be left out.
         optional: class indices that a sequence may leave out of its transcript.
-        even: as in `start`.
+        fixed: whether the priors stay, since training gives each class the same weight in all whatever the labels.
 
     Returns:
         the next state.
@@ -119,7 +119,7 @@ def step(
     kept = settings.momentum
     found = durations.means(durations.segments(labels, state.ends), count)
     means = kept * np.array(state.means) + (1 - kept) * found
-    priors = state.priors if even else kept * np.array(state.priors) + (1 - kept) * np.array(_shares(labels, count))
+    priors = state.priors if fixed else kept * np.array(state.priors) + (1 - kept) * np.array(_shares(labels, count))
     return State(
         state.transcripts,
         state.ends,
@@ -184,7 +184,7 @@ def learn(
     classes: Sequence[str],
     decode: Decode,
     settings: Transcripts,
-    even: bool = False,
+    fixed: bool = False,
     on_round: Callable[[State], None] | None = None,
 ) -> tuple[State, Decoder]:
     """Train and align in turns until the labels stay, or the rounds are over.
@@ -195,7 +195,7 @@ def learn(
         classes: K names.
         decode: of the experiment, for the alignment and the decoder.
         settings: rounds, tolerance, momentum.
-        even: as in `start`.
+        fixed: as in `step`.
         on_round: called with the state after each round.
 
     Returns:
@@ -206,7 +206,7 @@ def learn(
     """
     optional = indices(decode.optional, classes)
     while not settled(state, settings, optional):
-        state = step(state, train(list(state.labels)), decode, settings, optional, even)
+        state = step(state, train(list(state.labels)), decode, settings, optional, fixed)
         if on_round is not None:
             on_round(state)
     return state, decoder(state, classes, decode)

@@ -11,11 +11,13 @@ from cellml.data import splits
 from cellml.data.manifest import PARENT, Manifest
 from cellml.data.timelines import timelines
 from cellml.errors import UserError
+from cellml.sampling.base import TrainingRows
+from cellml.sampling.strategies import resample
 from cellml.sequences import learn, weak
 from cellml.sequences.decode import Decoder
 from cellml.sequences.durations import Ends
-from cellml.training import frames
 from cellml.training.frame_module import Align
+from cellml.training.frames import named
 
 Array = npt.NDArray[np.float64]
 Learner = Callable[[Manifest, Manifest], Array]  # trains on labelled images; log p of others, (R, K)
@@ -25,8 +27,8 @@ class Transcripts:
     """Labels of training frames from the ordered stages of their sequences alone, found anew while training.
 
     Args:
-        experiment: `sequence.transcripts` and `sequence.decode` count; with a strategy that weights the classes alike
-            the priors stay even.
+        experiment: `sequence.transcripts` and `sequence.decode` count; with a strategy that weights the classes the
+            priors are what it makes of them, and stay so.
         train: training rows; their labels are not looked at beyond the order of the stages.
 
     Raises:
@@ -36,7 +38,7 @@ class Transcripts:
     def __init__(self, experiment: Experiment, train: Manifest) -> None:
         own = experiment.sequence
         self._classes, self._decode, self._settings = train.classes, own.decode or Decode(), own.transcripts
-        self._even = experiment.sampling.strategy != "none"
+        self._fixed = experiment.sampling.strategy != "none"
         self._optional = learn.indices(self._decode.optional, train.classes)
         frames, known = lengths(train), train.transcripts
         if unknown := [name for name in frames if name not in known]:
@@ -46,12 +48,15 @@ class Transcripts:
             )
         transcripts = {name: known[name] for name in frames}
         ends = _ends(train) if self._decode.censored else dict.fromkeys(frames, (False, False))
-        self._state = weak.start(transcripts, frames, len(train.classes), self._even, ends)
+        self._state = weak.start(transcripts, frames, len(train.classes), ends=ends)
+        if self._fixed:
+            masses = priors(experiment, named(train, list(self._state.labels)))
+            self._state = weak.start(transcripts, frames, len(train.classes), masses, ends)
 
     def __call__(self, said: list[npt.NDArray[np.float64]] | None) -> list[npt.NDArray[np.int64]]:
         """See `frame_module.Align`."""
         if said is not None and not self.settled:
-            self._state = weak.step(self._state, said, self._decode, self._settings, self._optional, self._even)
+            self._state = weak.step(self._state, said, self._decode, self._settings, self._optional, self._fixed)
         return list(self._state.labels)
 
     @property
@@ -102,9 +107,9 @@ def crossfit(align: Transcripts, train: Manifest, said: Learner, seed: int) -> N
     Raises:
         UserError: fewer than two groups.
     """
-    half = splits.kfold(frames.named(train, align(None)).targets, train.groups, 2, seed)
+    half = splits.kfold(named(train, align(None)).targets, train.groups, 2, seed)
     while not align.settled:
-        now = frames.named(train, align(None)).images
+        now = named(train, align(None)).images
         found = np.empty((len(train), len(train.classes)))
         for one in (0, 1):
             found[half == one] = said(now.where(half != one), now.where(half == one))
@@ -134,10 +139,17 @@ def decoder(experiment: Experiment, train: Manifest, align: Align | None, everyt
         if settings == Decode() and not train.transcripts:
             return None
         labels = [train.targets[rows] for rows in timelines(train)]
-        even = None if experiment.sampling.strategy == "none" else np.full(len(train.classes), 1 / len(train.classes))
-        made = learn.fit(labels, train.classes, settings, list(train.transcripts.values()) or None, even)
+        shares = priors(experiment, train.where(train.targets >= 0))
+        made = learn.fit(labels, train.classes, settings, list(train.transcripts.values()) or None, shares)
     learn.check(made, lengths(everything))
     return made
+
+
+def priors(experiment: Experiment, labelled: Manifest) -> Array:
+    """What training rows weigh in all, class by class, (K,): the shares of the classes as the network sees them."""
+    own = experiment.sampling
+    sample = resample(own.strategy, own.options, TrainingRows.of(labelled), experiment.train.seed, own.recipes)
+    return np.bincount(labelled.targets[sample.rows], weights=sample.weights, minlength=len(labelled.classes))
 
 
 def lengths(rows: Manifest) -> Mapping[str, int]:

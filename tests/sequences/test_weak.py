@@ -120,7 +120,7 @@ def test_sequences_begin_in_the_order_of_their_transcripts():
     assert [transcript(one) for one in state.labels] == [(0, 1), (1, 2, 0)]
     assert [len(one) for one in state.labels] == [4, 7]
     assert state.priors == pytest.approx(np.bincount(np.concatenate(state.labels)) / 11)
-    assert weak.start({"a": (0, 1)}, {"a": 4}, 2, even=True).priors == (0.5, 0.5)
+    assert weak.start({"a": (0, 1)}, {"a": 4}, 2, [3, 1]).priors == (0.75, 0.25)
 
 
 def test_momentum_keeps_a_share_of_what_was():
@@ -136,7 +136,7 @@ def test_momentum_keeps_a_share_of_what_was():
         assert getattr(kept, name) == pytest.approx(mixed)
     assert fresh.changed == pytest.approx((fresh.labels[0] != state.labels[0]).mean())
     assert fresh.changed > 0
-    even = weak.step(state, answers, Decode(), Transcripts(momentum=0), even=True)
+    even = weak.step(state, answers, Decode(), Transcripts(momentum=0), fixed=True)
     assert even.priors == state.priors
 
 

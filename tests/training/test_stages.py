@@ -57,6 +57,29 @@ def test_labels_follow_from_transcripts_alone(family, censored, cut):
     assert [one.tolist() for one in turned] == [one.tolist() for one in labels]
 
 
+@pytest.mark.parametrize(
+    ("sampling", "power"),
+    [("none", 0), ("class_weights", 1), ("class_weights", 0.5), ("effective_weights", None)],
+)
+def test_priors_are_the_shares_as_training_weights_them(discs, sampling, power):
+    options = {} if power is None or sampling == "none" else {"sampling.options": {"power": power}}
+    own = settings(**{"sampling.strategy": sampling, "sequence.decode.grammar": "order", **options})
+    train = discs.manifest.split("train")
+    counts = np.bincount(train.targets, minlength=len(train.classes)).astype(float)
+    weight = (1 - 0.999) / (1 - 0.999**counts) if power is None else counts ** -float(power)
+    wanted = counts * weight / (counts * weight).sum()
+    found = stages.decoder(own, train, None, discs.manifest)
+    assert found.priors == pytest.approx(wanted, rel=1e-6)
+    weak = own.replace({"sequence.supervision": "transcripts"})
+    align = stages.aligned(weak, train)
+    first = np.bincount(np.concatenate(align(None)), minlength=len(train.classes)).astype(float)
+    weight = (1 - 0.999) / (1 - 0.999**first) if power is None else first ** -float(power)
+    assert align._state.priors == pytest.approx(first * weight / (first * weight).sum(), rel=1e-6)
+    before = align._state.priors
+    align([np.log(np.where(np.eye(len(train.classes))[one] > 0, 0.7, 0.15)) for one in align(None)])
+    assert (align._state.priors == before) == (sampling != "none" or align._state.changed == 0)
+
+
 def test_an_aligner_without_memory_labels_the_frames_for_another_model(discs):
     weak = {"sequence.supervision": "transcripts", "sequence.transcripts.aligner": "test_resnet"}
     own = settings(**{"model.backbone": "test_resnet+gru", "train.epochs": 3, "sequence.transcripts.rounds": 2, **weak})
