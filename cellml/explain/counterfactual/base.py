@@ -29,7 +29,8 @@ class Counterfactual:
         target: (N,) class indices that they go to.
         method: that changed them.
         reached: (N,) bool, whether the boundary was found; rows without stay as they were.
-        steps: (N, 2) how far the boundary and the changed image are along the way; NaN where it has no measure.
+        steps: (N, 2) how far the boundary and the changed image are along the way; NaN where they were not reached.
+        walk: (N, A, C, S, S) images at equal steps from the original to the changed one.
     """
 
     original: npt.NDArray[np.float32]
@@ -40,6 +41,7 @@ class Counterfactual:
     method: str
     reached: npt.NDArray[np.bool_]
     steps: Array
+    walk: npt.NDArray[np.float32]
 
     def __len__(self) -> int:
         return len(self.original)
@@ -71,6 +73,7 @@ def find(
     source: npt.ArrayLike,
     target: npt.ArrayLike,
     means: Tensor | None = None,
+    walk: int = 0,
     **options: Any,
 ) -> Counterfactual:
     """Change images until a classifier says another class.
@@ -84,6 +87,7 @@ def find(
         source: (N,) classes that the images come from, or one for all.
         target: (N,) classes that they go to, or one for all.
         means: (K, ...) mean embeddings of the classes, for methods that go from one to another.
+        walk: A, how many images of the way are kept, its ends among them.
         **options: keyword options of the method.
 
     Raises:
@@ -101,16 +105,18 @@ def find(
         reached = torch.isfinite(way.boundary)
         steps = [torch.where(reached, step, 0.0) for step in (torch.zeros_like(way.end), way.boundary, way.end)]
         with torch.no_grad():
-            original, boundary, changed = [raw(classifier, way.at(step)).float().cpu().numpy() for step in steps]
+            ends = [_pixels(classifier, way, step) for step in steps]
+            between = [_pixels(classifier, way, share * steps[2]) for share in np.linspace(0, 1, walk)]
     return Counterfactual(
-        original=original,
-        boundary=boundary,
-        changed=changed,
+        original=ends[0],
+        boundary=ends[1],
+        changed=ends[2],
         source=from_.cpu().numpy(),
         target=to.cpu().numpy(),
         method=name,
         reached=reached.cpu().numpy(),
         steps=torch.stack([way.boundary, way.end], dim=1).double().cpu().numpy(),
+        walk=np.stack(between, axis=1) if between else np.empty((len(prepared), 0, *ends[0].shape[1:]), np.float32),
     )
 
 
@@ -150,6 +156,10 @@ def crossing(value: Callable[[Tensor], Tensor], count: int, device: torch.device
 def raw(classifier: Classifier, normalised: Tensor) -> Tensor:
     """Raw pixel values of normalised ones, the way back of `Classifier.normalise`."""
     return (normalised * classifier.std + classifier.mean) * classifier.scale + classifier.low
+
+
+def _pixels(classifier: Classifier, way: Way, step: Tensor) -> npt.NDArray[np.float32]:
+    return raw(classifier, way.at(step)).float().cpu().numpy()
 
 
 def _classes(given: npt.ArrayLike, classifier: Classifier, count: int) -> Tensor:

@@ -45,8 +45,8 @@ def between_means(classifier: Classifier, x: Tensor, source: Tensor, target: Ten
 def across_boundary(classifier: Classifier, x: Tensor, source: Tensor, target: Tensor, means: Tensor | None) -> Way:
     """Straight across the decision boundary, by the least change of the embedding where the head is linear.
 
-    z + a w, w the gradient of the log-odds m of the two classes: on the boundary a = -m / |w|^2, beyond it twice as far,
-    where the odds are turned round.
+    z + a w, w the gradient of the log-odds m of the two classes: on the boundary a = -m / |w|^2, beyond it twice as
+    far, where the odds are turned round.
 
     Args:
         classifier: around a generative network.
