@@ -59,6 +59,11 @@ def test_nothing_reached_is_said(found):
     )
 
 
+def test_values_below_zero_are_black(found):
+    dark = np.full((2, 3, 16, 16), -9, dtype=np.float32)
+    assert not np.any(next(figures.frames(dark, np.eye(2), SPEC, 16))[:16])
+
+
 def test_a_walk_shows_every_image_and_every_class(found):
     probabilities = np.stack([np.linspace(0.9, 0.1, 5), np.linspace(0.1, 0.9, 5)], axis=1)
     figure = figures.walk(found.walk[0], probabilities, SPEC, "cell 1")
