@@ -14,7 +14,8 @@ from cellml.data.manifest import Manifest
 from cellml.data.prepare import Dataset
 from cellml.errors import UserError
 from cellml.evaluation import intervals
-from cellml.explain.counterfactual import figures, latent
+from cellml.explain import panels
+from cellml.explain.counterfactual import figures, latent, section
 from cellml.models.classifier import Classifier
 from cellml.models.ensemble import Ensemble
 from cellml.models.generative import Generative
@@ -23,6 +24,7 @@ from cellml.tracking.run import Run
 
 FOLDER = "counterfactuals"
 WALKS = 3  # images whose walk is shown, a pair
+ON_PLANE = 400  # cells in the section between two classes
 Say = Callable[[str], None]
 
 
@@ -69,6 +71,7 @@ def run(
             folder = top / FOLDER / f"{_safe(source)}_to_{_safe(target)}"
             folder.mkdir()
             _draw(judged, model, folder, f"{names}, {method}", settings.channels)
+            _section(model, dataset, rows, (source, target), folder)
             judging.table(judged, classes).to_csv(folder / "cells.csv", index=False)
             summary.append({"source": source, "target": target, "method": method, **judging.figures(judged)})
             changes += [
@@ -121,6 +124,31 @@ def _draw(judged: Judged, model: Classifier, folder: Path, title: str, channels:
         for frame in figures.frames(images, said, model.spec):
             gif.add(frame)
         gif.write(folder / f"walk_{n}.gif")
+
+
+def _section(model: Classifier, dataset: Dataset, rows: Manifest, pair: tuple[str, str], folder: Path) -> None:
+    """The plane between two classes, with the cells of all classes on it."""
+    seen = rows.where(np.sort(np.random.default_rng(0).permutation(len(rows))[:ON_PLANE]))
+    seen = seen.where(seen.targets >= 0)
+    a, b = (model.spec.classes.index(name) for name in pair)
+    if not {a, b} <= set(seen.targets.tolist()):
+        return
+    prepared = torch.cat(list(judging.batches(model, dataset, seen)))
+    embeddings = np.concatenate([section.embed(model, part) for part in prepared.split(judging.BATCH)])
+    with torch.no_grad():
+        generative = isinstance(model.net, Generative)
+        shape = tuple(model.net.encode(model.normalise(prepared[:1])).shape[1:]) if generative else ()
+    through, log_odds = section.plane(embeddings, seen.targets, a, b), section.odds(model, shape, a, b)
+    pictures, along = panels.shown(prepared, model.spec), []
+    if generative:
+        at = through.project(embeddings)
+        heights = np.linspace(*np.percentile(at[:, 1], [5, 95]), section.BESIDE)
+        crossing = section.boundary(log_odds, through, heights, 2 * float(np.abs(at[:, 0]).max()))
+        places = np.stack([crossing, heights], axis=1)[np.isfinite(crossing)]
+        images = section.decoded(model, through, places, shape) if len(places) else np.empty((0, *prepared.shape[1:]))
+        along = figures.seen(images.astype(np.float32), model.spec)
+    drawn = section.figure(through, log_odds, embeddings, seen.targets, model.spec.classes, (a, b), pictures, along)
+    drawn.savefig(folder / "section.png")
 
 
 def _of_class(rows: Manifest, name: str, count: int, seed: int) -> Manifest:

@@ -56,8 +56,7 @@ def pairs(classes: Sequence[str], settings: Settings) -> list[tuple[str, str]]:
     ]
     if not chosen:
         raise UserError(
-            f"Expected a source and a target class that differ, got {settings.source!r} and "
-            f"{settings.target!r}"
+            f"Expected a source and a target class that differ, got {settings.source!r} and {settings.target!r}"
         )
     return chosen
 

@@ -53,7 +53,7 @@ def sheet(
     span = np.asarray(spec.high, dtype=np.float64) - np.asarray(spec.low, dtype=np.float64)
     scale = _scale(found, rows, span)
     for row, top in zip(rows, tops, strict=True):
-        pair = _seen(np.stack([found.original[row], found.changed[row]]), spec)
+        pair = seen(np.stack([found.original[row], found.changed[row]]), spec)
         for picture, left in zip(pair, lefts, strict=False):
             canvas.place(pixels, picture, left, top, side)
         for c, left in enumerate(lefts[2:]):
@@ -90,7 +90,7 @@ def walk(images: npt.NDArray[np.float32], probabilities: Array, spec: Spec, titl
     count = len(images)
     figure = style.figure(height=3.4)
     parts = figure.add_gridspec(2, count, height_ratios=[1, 2.2])
-    for k, picture in enumerate(_seen(images, spec)):
+    for k, picture in enumerate(seen(images, spec)):
         ax = figure.add_subplot(parts[0, k])
         ax.imshow(picture, interpolation="nearest")
         ax.set(xticks=[], yticks=[])
@@ -110,7 +110,7 @@ def frames(
     images: npt.NDArray[np.float32], probabilities: Array, spec: Spec, side: int = 256
 ) -> Iterator[npt.NDArray[np.uint8]]:
     """The same way there and back as frames of a movie, (side + 12 K, side, 3) uint8, a bar a class beneath."""
-    shown = _seen(images, spec)
+    shown = seen(images, spec)
     order = [*range(len(shown)), *range(len(shown) - 2, 0, -1)]
     colours = [np.rint(255 * np.array(to_rgb(colour))) for colour in style.stages(len(spec.classes))]
     for k in order:
@@ -121,7 +121,7 @@ def frames(
         yield page
 
 
-def _seen(images: npt.NDArray[np.float32], spec: Spec) -> list[npt.NDArray[np.uint8]]:
+def seen(images: npt.NDArray[np.float32], spec: Spec) -> list[npt.NDArray[np.uint8]]:
     """Pictures of images (N, C, S, S), whose values may have left what the pixels' type can hold."""
     return panels.shown(torch.from_numpy(images.clip(0, np.iinfo(spec.dtype).max)), spec)
 
