@@ -142,7 +142,8 @@ def _section(model: Classifier, dataset: Dataset, rows: Manifest, pair: tuple[st
     pictures, along = panels.shown(prepared, model.spec), []
     if generative:
         at = through.project(embeddings)
-        heights = np.linspace(*np.percentile(at[:, 1], [5, 95]), section.BESIDE)
+        low, high = np.percentile(at[:, 1], [5, 95])
+        heights = np.linspace(low, high, section.BESIDE)
         crossing = section.boundary(log_odds, through, heights, 2 * float(np.abs(at[:, 0]).max()))
         places = np.stack([crossing, heights], axis=1)[np.isfinite(crossing)]
         images = section.decoded(model, through, places, shape) if len(places) else np.empty((0, *prepared.shape[1:]))

@@ -80,8 +80,8 @@ def check(model: Classifier, judge: Classifier, dataset: Dataset, settings: Sett
         )
     if other.crop != spec.crop:
         raise UserError(
-            f"Expected a judge that looks at the same part of the image, input.crop {spec.crop}, got {other.crop}; name "
-            "another judge"
+            f"Expected a judge that looks at the same part of the image, input.crop {spec.crop}, got {other.crop}; "
+            "name another judge"
         )
     if settings.channels and len(settings.channels) != spec.channels:
         raise UserError(f"Expected {spec.channels} names of channels, got {len(settings.channels)}")
