@@ -137,7 +137,7 @@ def _section(model: Classifier, dataset: Dataset, rows: Manifest, pair: tuple[st
     embeddings = np.concatenate([section.embed(model, part) for part in prepared.split(judging.BATCH)])
     with torch.no_grad():
         generative = isinstance(model.net, Generative)
-        shape = tuple(model.net.encode(model.normalise(prepared[:1])).shape[1:]) if generative else ()
+        shape = latent.generative(model).encode(model.normalise(prepared[:1])).shape[1:] if generative else ()
     through, log_odds = section.plane(embeddings, seen.targets, a, b), section.odds(model, shape, a, b)
     pictures, along = panels.shown(prepared, model.spec), []
     if generative:
