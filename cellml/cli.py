@@ -180,6 +180,26 @@ def explain(context: click.Context, model: str, experiment: str, data: str, meth
     commands.explain(model, loaded)
 
 
+@cli.command(context_settings=OVERRIDES)
+@click.option("--model", required=True, help="models:/NAME@champion or models:/NAME/VERSION.")
+@click.option("--judge", required=True, help="Another registered model of the same classes.")
+@click.option("--experiment", default="", metavar="FILE", help="The experiment file; the model's own by default.")
+@click.option("--data", default="", help="Folder or s3:// prefix with the images.")
+@click.option("--method", default="", help="means, boundary or search; of a model without a way back to images search.")
+@click.option("--source", default="", help="Class that cells come from; each in turn by default.")
+@click.option("--target", default="", help="Class that they go to; each other in turn by default.")
+@click.option("--count", default="", help="Cells a pair of classes at most; 200.")
+@click.option("--channels", default="", help="Names of the channels separated by commas.")
+@click.pass_context
+def counterfactual(context: click.Context, model: str, judge: str, experiment: str, data: str, **given: str) -> None:
+    """How cells would have to change for a model to say another class, judged by a second model."""
+    from cellml import commands
+    from cellml.counterfactuals.settings import Settings
+
+    loaded = _experiment(context, experiment or commands.experiment_of(model), data)
+    commands.counterfactual(model, judge, loaded, Settings.parsed(given))
+
+
 @cli.command()
 @click.option("--model", required=True, help="models:/NAME@champion or models:/NAME/VERSION.")
 @click.option("--images", required=True, help="Folder, s3:// prefix or file with images.")

@@ -18,6 +18,8 @@ from cellml import heatmaps, pretraining, records, vision
 from cellml import trial as trials
 from cellml.compare import benchmark
 from cellml.config import Experiment
+from cellml.counterfactuals import run as changed
+from cellml.counterfactuals import settings as changing
 from cellml.data import images as files
 from cellml.data import store
 from cellml.data.cache import folder as cache_folder
@@ -178,6 +180,23 @@ def _check_channels(model: str, experiment: Experiment) -> None:
         raise UserError(
             f"Expected data.channels {trained} as {model} was trained on, got {experiment.data.channels}; leave it out"
         )
+
+
+def counterfactual(model: str, judge: str, experiment: Experiment, settings: changing.Settings) -> None:
+    """Change test cells until a registered model says another class, and have another model judge them.
+
+    Raises:
+        UserError: no such model, one without `weights/`, models that do not go together, or nothing to change.
+    """
+    with runs.parent("counterfactual", experiment, tags={"cellml.model": model, "cellml.judge": judge}) as tracked:
+        _check_channels(model, experiment)
+        if registry.resolve(model).source == registry.resolve(judge).source:
+            raise UserError(f"Expected a judge other than the model itself, got {judge}; name another model")
+        own, other = (changed.network(models.load(registry.weights_folder(uri)), uri) for uri in (model, judge))
+        dataset = _prepared(experiment, tracked, contact_sheets=False)
+        changed.run(own, other, dataset, settings, tracked, model, _say)
+        _say(f"counterfactuals/: summary.csv, changes.csv, sheets and walks a pair of classes: {tracked.artifact_uri}")
+        _farewell(tracked)
 
 
 def predict(model: str, images: str, out: str) -> None:

@@ -79,12 +79,17 @@ def title(axes: Axes, text: str, beneath: str) -> None:
 
 def legend(axes: Axes, top: float, explained: str, note: str) -> None:
     """The ramp from red (against) to green (for), with a line beneath; `top` is where it begins."""
+    ramp(axes, top, f"against {explained}", f"for {explained}", note)
+
+
+def ramp(axes: Axes, top: float, low: str, high: str, note: str) -> None:
+    """The ramp from red to green with words for its ends, and a line beneath; `top` is where it begins."""
     left, right = _BESIDE, WIDTH - _BESIDE
-    ramp = panels.COLORS(np.linspace(0, 1, right - left))[None, :, :3]
-    axes.imshow(ramp, extent=(left, right, top + 20, top + 8), interpolation="none", aspect="auto")
+    colours = panels.COLORS(np.linspace(0, 1, right - left))[None, :, :3]
+    axes.imshow(colours, extent=(left, right, top + 20, top + 8), interpolation="none", aspect="auto")
     words: dict[str, Any] = {"width": _BESIDE - 16, "fontsize": 9, "va": "center"}
-    write(axes, left - 8, top + 14, f"against {explained}", ha="right", color=panels.AGAINST, **words)
-    write(axes, right + 8, top + 14, f"for {explained}", ha="left", color=panels.FOR, **words)
+    write(axes, left - 8, top + 14, low, ha="right", color=panels.AGAINST, **words)
+    write(axes, right + 8, top + 14, high, ha="left", color=panels.FOR, **words)
     write(axes, WIDTH / 2, top + 30, note, WIDTH - 28, fontsize=8, ha="center", color=SOFT)
 
 

@@ -1,0 +1,169 @@
+"""Counterfactuals of one pair of classes, and what another model makes of them."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import torch
+
+from cellml.data.manifest import Manifest
+from cellml.data.prepare import Dataset
+from cellml.evaluation import counterfactuals as measures
+from cellml.explain import counterfactual
+from cellml.explain.counterfactual.base import Counterfactual
+from cellml.models.classifier import Classifier
+
+BATCH, STEPS = 64, 9
+Array = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Counterfactuals of one pair of classes, and what both models say of them.
+
+    Attributes:
+        found: N of them.
+        rows: (N,) the cells.
+        probabilities: (N, 2, K) of the model, before and after.
+        said: (N,) class indices that the judge gives to the changed images.
+        realism: (N,) see `measures.realism`.
+        span: (C,) range of the channels.
+    """
+
+    found: Counterfactual
+    rows: Manifest
+    probabilities: Array
+    said: npt.NDArray[np.int64]
+    realism: Array
+    span: Array
+
+
+def judge_them(
+    model: Classifier,
+    judge: Classifier,
+    dataset: Dataset,
+    cells: Manifest,
+    pair: tuple[str, str],
+    method: str,
+    means: torch.Tensor | None,
+    real: Array,
+) -> Judged:
+    """Change the cells of one class into another, and ask a second model.
+
+    Args:
+        model: whose decision is crossed.
+        judge: that had no part in it.
+        dataset: behind the cells.
+        cells: N >= 1 rows of the source class.
+        pair: names of source and target.
+        method: of `counterfactual.METHODS`.
+        means: mean embeddings of the classes by the model, where the method wants them.
+        real: (M, D) embeddings of training cells of the target class by the judge.
+    """
+    source, target = (model.spec.classes.index(name) for name in pair)
+    parts: list[Counterfactual] = []
+    before, after, said, embedded = [], [], [], []
+    for prepared in batches(model, dataset, cells):
+        found = counterfactual.find(method, model, prepared, source, target, means, walk=STEPS)
+        changed = _rounded(found.changed, model.spec.dtype)
+        parts.append(replace(found, walk=found.walk if not parts else found.walk[:0]))
+        with torch.no_grad():
+            before.append(model.probabilities(torch.from_numpy(found.original)).numpy())
+            after.append(model.probabilities(torch.from_numpy(changed)).numpy())
+            seen = _resized(judge, changed)
+            said.append(judge.probabilities(seen).argmax(dim=1).numpy())
+            embedded.append(judge.embed(seen).numpy())
+    whole = Counterfactual(
+        method=method,
+        **{
+            name: np.concatenate([getattr(part, name) for part in parts])
+            for name in ("original", "boundary", "changed", "source", "target", "reached", "steps", "walk")
+        },
+    )
+    spec = model.spec
+    return Judged(
+        whole,
+        cells,
+        np.stack([np.concatenate(before), np.concatenate(after)], axis=1).astype(np.float64),
+        np.concatenate(said),
+        measures.realism(np.concatenate(embedded), real),
+        np.asarray(spec.high, dtype=np.float64) - np.asarray(spec.low, dtype=np.float64),
+    )
+
+
+def figures(judged: Judged) -> dict[str, float | int]:
+    """Means over the cells that reached the boundary; validity over all, those that did not count as failed."""
+    found, well = judged.found, judged.found.reached
+    valid = (judged.said == found.target) & well
+    near_, still = (f(found.original, found.changed, judged.span) for f in (measures.proximity, measures.sparsity))
+    means = {"proximity": near_, "sparsity": still, "realism": judged.realism}
+    return {
+        "n": len(found),
+        "reached": float(well.mean()),
+        "validity": float(valid.mean()),
+        **{name: float(values[well].mean()) for name, values in means.items() if well.any()},
+    }
+
+
+def changes(judged: Judged, names: Sequence[str]) -> list[dict[str, str | float]]:
+    """A row a channel: its mean before and after, the relative change and its interval; none where none was reached."""
+    found, well = judged.found, judged.found.reached
+    if not well.any():
+        return []
+    changed = measures.changes(found.original[well], found.changed[well], judged.rows.groups[well])
+    return [
+        {
+            "channel": names[one.channel] if names else f"channel {one.channel}",
+            "before": one.before,
+            "after": one.after,
+            "change": one.relative,
+            "low": one.low,
+            "high": one.high,
+        }
+        for one in changed
+    ]
+
+
+def table(judged: Judged, classes: Sequence[str]) -> pd.DataFrame:
+    """A row a cell."""
+    found = judged.found
+    made = pd.DataFrame({"id": judged.rows.ids, "group": judged.rows.groups, "reached": found.reached})
+    made["step_boundary"], made["step_end"] = found.steps.T
+    rows = np.arange(len(found))
+    made["p_before"], made["p_after"] = judged.probabilities[rows, :, found.target].T
+    made["judge"] = np.array(classes, dtype=object)[judged.said]
+    made["proximity"] = measures.proximity(found.original, found.changed, judged.span)
+    made["sparsity"] = measures.sparsity(found.original, found.changed, judged.span)
+    made["realism"] = judged.realism
+    for c in range(found.original.shape[1]):
+        for name, images in (("before", found.original), ("after", found.changed)):
+            made[f"mean_{name}_{c}"] = images[:, c].mean(axis=(1, 2))
+    return made
+
+
+def batches(model: Classifier, dataset: Dataset, rows: Manifest) -> Iterator[torch.Tensor]:
+    """Prepared raw pixel values (N, C, S, S) of rows, BATCH at a time."""
+    pixels = dataset.pixels.resized(model.spec.crop, model.spec.size, rows.rows)
+    for start in range(0, len(pixels), BATCH):
+        yield torch.from_numpy(pixels[start : start + BATCH]).permute(0, 3, 1, 2).float()
+
+
+@torch.no_grad()
+def embedded(judge: Classifier, dataset: Dataset, rows: Manifest) -> Array:
+    """What the judge's last layer sees of rows, (R, D)."""
+    return np.concatenate([judge.embed(part).numpy() for part in batches(judge, dataset, rows)]).astype(np.float64)
+
+
+def _rounded(images: npt.NDArray[np.float32], dtype: str) -> npt.NDArray[np.float32]:
+    """What a file could hold: whole numbers within the pixels' type."""
+    return np.rint(images).clip(0, np.iinfo(dtype).max)
+
+
+def _resized(judge: Classifier, images: npt.NDArray[np.float32]) -> torch.Tensor:
+    """Images of the model's size as the judge sees them; both look at the same part of the cell."""
+    given, side = torch.from_numpy(images), judge.spec.size
+    if given.shape[-1] == side:
+        return given
+    return torch.nn.functional.interpolate(given, size=(side, side), mode="bilinear", antialias=True)
