@@ -101,11 +101,10 @@ def test_averaged_networks_that_must_contract_do(tiny, keep):
     """The weights handed out load again, which is refused to blocks that do not contract."""
     small = {"blocks": [1, 1], "widths": [4, 6]}
     settings = experiment(
-        **{"model.backbone": "iresnet", "model.options": small, "train.ema": 0.9, "train.keep": keep, "train.lr": 0.1}
+        **{"model.backbone": "iresnet", "model.options": small, "train.ema": 0.9, "train.keep": keep, "train.lr": 0.02}
     )
-    dataset = tiny
     done = fitting.fit(
-        settings, dataset, train=dataset.manifest.split("train"), validation=dataset.manifest.split("val"), progress=False
+        settings, tiny, train=tiny.manifest.split("train"), validation=tiny.manifest.split("val"), progress=False
     )
     again = classifiers.build(done.classifier.spec, done.classifier.net.state_dict()).eval()
     x = torch.randn(2, 3, 24, 24)

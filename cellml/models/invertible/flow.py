@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -121,15 +120,3 @@ class Flow(Generative):
 
     def _fill(self, x: Tensor) -> Tensor:
         return F.pad(x, (0, self.filled, 0, self.filled), mode="replicate") if self.filled else x
-
-
-def checked(name: str, values: Any, least: int) -> list[int]:
-    """Whole numbers, one a stage, each at least `least`.
-
-    Raises:
-        ValueError: others, or none.
-    """
-    given = list(values) if isinstance(values, list | tuple) else []
-    if not given or not all(isinstance(value, int) and value >= least for value in given):
-        raise ValueError(f"expected {name} as whole numbers of at least {least}, one a stage, got {values}")
-    return given

@@ -17,7 +17,15 @@ def pool(z: Tensor) -> Tensor:
     return z.flatten(2).sum(2) / math.sqrt(z[0, 0].numel())
 
 
-class LinearHead(zoo.Linear):
+class Head(zoo.Linear):
+    """Pooled embeddings (N, C) to logits (N, K), with a density of whole embeddings."""
+
+    def log_density(self, z: Tensor) -> Tensor:
+        """log p(z), (N,) of (N, C, h, w)."""
+        raise NotImplementedError
+
+
+class LinearHead(Head):
     """Any linear layer; the density of z is standard normal, whatever the class.
 
     Classifier and density share the embedding (Nalisnick et al. 2019, arXiv 1902.02767).
@@ -28,7 +36,7 @@ class LinearHead(zoo.Linear):
         return _standard(z)
 
 
-class GaussianHead(zoo.Linear):
+class GaussianHead(Head):
     """Class-conditional Gaussians of the pooled embedding e; the rest of z is standard normal.
 
     p(z) = sum_k pi_k N(e; m_k, I) N(rest; 0, I), and the logits are log pi_k N(e; m_k, I) without what the classes
@@ -51,7 +59,7 @@ class GaussianHead(zoo.Linear):
         return _standard(z) + torch.logsumexp(F.linear(pool(z), self.weight, shares), dim=1)
 
 
-HEADS = {"linear": LinearHead, "gaussian": GaussianHead}
+HEADS: dict[str, type[Head]] = {"linear": LinearHead, "gaussian": GaussianHead}
 
 
 def _standard(z: Tensor) -> Tensor:

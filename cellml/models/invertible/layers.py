@@ -78,7 +78,7 @@ class Mix(nn.Module):
 
     def with_log_det(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """The maps and h w log |det W|, (N,)."""
-        return self(x), (torch.linalg.slogdet(self.weight.float())[1] * x[0, 0].numel()).expand(len(x))
+        return self(x), (torch.linalg.slogdet(self.weight)[1] * x[0, 0].numel()).expand(len(x))
 
 
 class Coupling(nn.Module):

@@ -1,6 +1,6 @@
 """Convolutions that contract: their norm as an operator on maps of their size is held down."""
 
-from typing import Any
+from typing import Any, Self
 
 import torch
 import torch.nn.functional as F
@@ -66,7 +66,7 @@ class SpectralConv2d(nn.Conv2d):
         """(N, O, h, w) of (N, I, h, w)."""
         return self._conv_forward(x, self.weight * self._factor(), self.bias)
 
-    def train(self, mode: bool = True) -> "SpectralConv2d":
+    def train(self, mode: bool = True) -> Self:
         """Switch; on leaving training the factor is derived from the weights reached."""
         if not mode and self._stale:
             self.settle()

@@ -35,7 +35,10 @@ def test_the_density_is_the_mixture_and_the_logits_are_its_posterior(gaussian):
     pooled, rest = parts(z)
     shares = softmax(gaussian.bias.numpy())
     each = np.stack(
-        [np.log(s) + multivariate_normal(m).logpdf(pooled) for s, m in zip(shares, gaussian.weight.numpy(), strict=True)]
+        [
+            np.log(s) + multivariate_normal(m).logpdf(pooled)
+            for s, m in zip(shares, gaussian.weight.numpy(), strict=True)
+        ]
     )
     joint = each + norm.logpdf(rest).sum(1)
     np.testing.assert_allclose(gaussian.log_density(z).numpy(), logsumexp(joint, axis=0), atol=1e-9)
