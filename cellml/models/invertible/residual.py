@@ -63,8 +63,8 @@ class Residual(nn.Module):
         if not step < ACCEPTED:
             raise NoContraction(
                 f"Expected residual blocks that contract, one still moves by {step:.2g} of its input after "
-                f"{ITERATIONS} steps of the inverse (norm of its branch {self.bound():.3g}, below 1 wanted); load the weights as "
-                "they were trained, or train it on"
+                f"{ITERATIONS} steps of the inverse (norm of its branch {self.bound():.3g}, below 1 wanted); "
+                "load the weights as they were trained, or train it on"
             )
         return x
 
