@@ -11,6 +11,7 @@ from torch import nn
 from cellml.errors import UserError
 from cellml.models import hidden, hub, own, placement, zoo
 from cellml.models import weights as files
+from cellml.models.generative import Generative
 
 Normalisation = tuple[tuple[float, ...], tuple[float, ...]]
 _FAULTS = (RuntimeError, ValueError, AssertionError, IndexError, ZeroDivisionError)  # of a size that does not fit
@@ -99,6 +100,11 @@ def create(
         _load(name, net, {k: v for k, v in state.items() if not k.startswith(taken_out)}, source)
     if probe:
         _probe(name, net, channels, num_classes, size)
+    if isinstance(net, Generative) and (attention != placement.NONE or hidden_units):
+        raise UserError(
+            f"The backbone {name!r} must find its way back from an embedding: it takes no model.attention and no "
+            "model.mode head; set attention to none and mode to finetune or frozen"
+        )
     heads = last_layers(net)
     placement.insert(name, net, attention, [layer for _, layer in heads], channels, size)
     hidden.insert(name, net, hidden_units, heads)

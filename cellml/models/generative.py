@@ -46,7 +46,7 @@ class Generative(nn.Module, ABC):
         """The terms of the training loss beside the class's, a scalar; arguments as of `learn`."""
         return self.learn(x, targets, weights)[1]
 
-    def settle(self) -> None:  # noqa: B027
+    def settle(self) -> None:
         """Derive what evaluation needs from the present weights, where these were changed other than by training."""
 
     def forward(self, x: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from cellml.data import augment
 from cellml.errors import UserError
 from cellml.evaluation import metrics
 from cellml.models.classifier import Classifier
+from cellml.models.generative import Generative
 from cellml.training import adapt, auxiliary, device, losses, optim
 from cellml.training.arrays import Arrays
 from cellml.training.job import Job
@@ -87,23 +88,34 @@ class Module(L.LightningModule):
         """Loss of one batch of positions and weights."""
         rows, weights = batch
         images, targets, weights = self.batch(rows, weights)
-        logits = self.classifier.net(images)
-        targets, further = targets.tensor_split([logits.shape[1]], dim=1)
+        targets, further = targets.tensor_split([len(self.classifier.spec.classes)], dim=1)
+        net, beside = self.classifier.net, torch.zeros((), device=images.device)
+        if isinstance(net, Generative):
+            logits, beside = net.learn(images, targets, weights)
+        else:
+            logits = net(images)
         values = self.loss(logits.float(), losses.smooth(targets, self.settings.label_smoothing))
         if self.heads is not None:
             values = values + self.settings.auxiliary * self.heads.loss(further)
-        loss = losses.weighted(values, weights)
+        loss = losses.weighted(values, weights) + beside
         self._total += loss.detach() * len(rows)
         self._seen += len(rows)
         return loss
 
     def batch(self, rows: Tensor, weights: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """What the network is trained on: normalised images (N, C, S, S), targets (N, K + A) and weights (N,)."""
+        """What the network is trained on: normalised images (N, C, S, S), targets (N, K + A) and weights (N,).
+
+        A network that models the images' density is given whole pixel values with noise of a step's width: a density
+        of discrete values has no bound (Uria et al. 2013, arXiv 1306.0186).
+        """
         c, changes = self.classifier, self.settings.augment
         images = (self.train_arrays.take(rows) - c.low) / c.scale
         images = augment.augment(images, changes, c.spec.size, self.generator)
         targets = self.train_arrays.labels(rows)
         images, targets, weights = augment.mix(images, targets, weights, changes, self.generator)
+        if isinstance(c.net, Generative):
+            noise = torch.rand(images.shape, generator=self.generator, device=images.device)
+            images = images + (noise - 0.5) / c.scale
         images = (images - c.mean) / c.std
         return images.contiguous(memory_format=self._layout), targets, weights
 
@@ -112,6 +124,11 @@ class Module(L.LightningModule):
         if self.average is not None:
             self.average.update()
         self.bar.step(outputs["loss"])
+
+    def on_validation_epoch_start(self) -> None:
+        """The averaged network never left training: what evaluation needs is derived from its present weights."""
+        if self.average is not None:
+            _settle(self.current)
 
     def validation_step(self, rows: Tensor, index: int) -> None:
         """Logits of the prepared images at these positions."""
@@ -158,6 +175,7 @@ class Module(L.LightningModule):
     def _keep(self, epoch: int, value: float) -> None:
         if self.validation_arrays is None or self.settings.keep == "last":
             if epoch == self.job.epochs:
+                _settle(self.current)
                 self.best_epoch, self.best_state = epoch, _copy(self.current)
             return
         value = value if metrics.higher_is_better(self.settings.monitor) else -value
@@ -172,6 +190,11 @@ class Module(L.LightningModule):
                     f"Expected a finite loss, got {name} = {figure} in epoch {epoch}: the training diverged; "
                     f"lower train.lr (now {self.settings.lr:g})"
                 )
+
+
+def _settle(classifier: Classifier) -> None:
+    if isinstance(classifier.net, Generative):
+        classifier.net.settle()
 
 
 def _copy(classifier: Classifier) -> dict[str, Tensor]:

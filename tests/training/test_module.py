@@ -5,8 +5,10 @@ import pytest
 import torch
 
 from cellml.data import augment
+from cellml.models import classifier as classifiers
 from cellml.sampling.base import Sample, TrainingRows
 from cellml.training import arrays, finetune, loop
+from cellml.training import fit as fitting
 from cellml.training.job import Job, initial
 from cellml.training.module import Diverged, Module
 from cellml.training.progress import Bar
@@ -64,6 +66,50 @@ def test_augmentation_and_mixing_work_on_values_of_0_to_1(deep):
     expected = augment.mixup(plain, made.train_arrays.labels(rows), weights, 0.5, generator)
     torch.testing.assert_close(images * c.std + c.mean, expected[0], atol=1e-5, rtol=1e-5)
     torch.testing.assert_close((targets, mixed), expected[1:])
+
+
+FLOW = {"model.backbone": "coupling", "model.options": {"steps": [1], "widths": [4], "likelihood": 0.5}}
+
+
+def test_a_density_is_given_pixel_values_with_noise_of_one_step(tiny):
+    of = job(tiny, experiment(**FLOW))
+    made = module(of)
+    rows = torch.arange(6)
+    images, _, _ = made.batch(rows, torch.ones(6))
+    c = made.classifier
+    raw = (images * c.std + c.mean) * c.scale + c.low
+    noise = raw - made.train_arrays.take(rows)
+    assert noise.abs().max() < 0.51
+    assert float(noise.std()) == pytest.approx(12**-0.5, rel=0.02)
+
+
+def test_the_terms_beside_the_class_loss_are_added(tiny):
+    made = module(job(tiny, experiment(**FLOW)))
+    rows, weights = torch.arange(6), torch.tensor([0.0, 0, 3, 0, 0, 3])
+    state = made.generator.get_state()
+    loss = made.training_step((rows, weights), 0)
+    made.generator.set_state(state)
+    images, targets, weights = made.batch(rows, weights)
+    net = made.classifier.net
+    values = torch.nn.functional.cross_entropy(net(images), targets, reduction="none")
+    beside = -0.5 * (net.log_likelihood(images) * weights).mean() / images[0].numel()
+    torch.testing.assert_close(loss, (values * weights).mean() + beside)
+
+
+@pytest.mark.parametrize("keep", ["best", "last"])
+def test_averaged_networks_that_must_contract_do(tiny, keep):
+    """The weights handed out load again, which is refused to blocks that do not contract."""
+    small = {"blocks": [1, 1], "widths": [4, 6]}
+    settings = experiment(
+        **{"model.backbone": "iresnet", "model.options": small, "train.ema": 0.9, "train.keep": keep, "train.lr": 0.02}
+    )
+    done = fitting.fit(
+        settings, tiny, train=tiny.manifest.split("train"), validation=tiny.manifest.split("val"), progress=False
+    )
+    again = classifiers.build(done.classifier.spec, done.classifier.net.state_dict()).eval()
+    x = torch.randn(2, 3, 24, 24)
+    torch.testing.assert_close(again.net(x), done.classifier.net(x))
+    assert again.net.round_trip(x).max() < 1e-3
 
 
 def test_the_margin_is_fetched_and_its_middle_is_the_prepared_image(tiny):

@@ -1,0 +1,1 @@
+"""Invertible networks that classify: residual blocks that contract, and coupling flows."""
