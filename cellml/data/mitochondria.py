@@ -59,10 +59,11 @@ def draw(
         x, y in pixels and the mass of each point, (M, P) each; the masses of a cell sum to about 1.
     """
     count, half = len(outlines.x), FILAMENTS // 2
-    start = rng.beta(1.3, 2.0, (count, half)), rng.uniform(0, 2 * np.pi, (count, half))
-    heading = rng.normal(0, 1.0, (count, half)) + np.pi * rng.integers(0, 2, (count, half))
+    around = 2 * np.pi * (np.arange(half) + rng.uniform(0, 1, (count, half))) / half
+    start = rng.beta(1.2, 1.5, (count, half)), around + rng.uniform(0, 2 * np.pi, (count, 1))
+    heading = rng.uniform(0, 2 * np.pi, (count, half))
     depth, turn, course = _walk(outlines, *start, heading, rng)
-    twig = np.arange(count)[:, None], rng.integers(0, half, (count, half)), rng.integers(0, POINTS, (count, half))
+    twig = np.arange(count)[:, None], np.arange(half)[None, :], rng.integers(0, POINTS, (count, half))
     aside = rng.uniform(0.5, 1.2, (count, half)) * rng.choice([-1, 1], (count, half))
     branches = _walk(outlines, depth[twig], turn[twig], course[twig] + aside, rng)
     depth, turn = np.concatenate([depth, branches[0]], axis=1), np.concatenate([turn, branches[1]], axis=1)

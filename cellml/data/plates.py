@@ -67,8 +67,8 @@ def looks(wells: pd.DataFrame, strength: float, rng: np.random.Generator) -> npt
     plate, names = pd.factorize(wells["plate"])
     edge = wells["edge"].to_numpy(dtype=np.float64)[:, None]
     shape, w, p = (len(wells), CHANNELS), len(wells), len(names)
-    gain = rng.normal(0, 0.12, (p, CHANNELS))[plate] + rng.normal(0, 0.05, shape) - 0.12 * edge
-    background = rng.normal(0, 0.25, (p, CHANNELS))[plate] + rng.normal(0, 0.1, shape) + 0.25 * edge
+    gain = rng.normal(0, 0.08, (p, CHANNELS))[plate] + rng.normal(0, 0.04, shape) - 0.08 * edge
+    background = rng.normal(0, 0.2, (p, CHANNELS))[plate] + rng.normal(0, 0.1, shape) + 0.2 * edge
     look = np.zeros(
         w,
         dtype=[
@@ -80,5 +80,5 @@ def looks(wells: pd.DataFrame, strength: float, rng: np.random.Generator) -> npt
     look["gain"], look["background"] = np.exp(strength * gain), np.exp(strength * background)
     look["slope"] = np.clip(strength * rng.uniform(0.05, 0.3, p)[plate], 0, 0.9)
     look["direction"] = rng.uniform(0, 2 * np.pi, p)[plate]
-    look["defocus"] = np.clip(strength * (rng.uniform(0, 0.4, p)[plate] + rng.uniform(0, 0.2, w)), 0, 1)
+    look["defocus"] = np.clip(strength * (rng.uniform(0, 0.3, p)[plate] + rng.uniform(0, 0.15, w)), 0, 1)
     return look

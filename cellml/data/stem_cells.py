@@ -4,6 +4,7 @@ One cell in the middle, neighbours cut by the frame; then the chain of a wide-fi
 spread, uneven illumination, photon and read-out noise, eight bits.
 """
 
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +16,7 @@ from cellml.data import mitochondria, nuclei
 from cellml.data.mitochondria import Outlines
 
 NEIGHBOURS = 3  # at most, around a cell
-RADIUS, NUCLEUS = 0.3, 0.13  # of a cell and of its nucleus, as shares of the image's side
+RADIUS, NUCLEUS = 0.33, 0.125  # of a cell and of its nucleus, as shares of the image's side
 BACKGROUND = np.array([4, 5, 5], dtype=np.float32)  # counts of each channel without a cell
 TABLE = 256  # side of the table of fibres
 
@@ -52,19 +53,18 @@ def render(
         rng: source of every random number.
     """
     count = len(mean)
-    outlines, image = _places(count, size, rng)
+    outlines, image, turns = _places(count, size, rng)
     x, y, mass = mitochondria.draw(outlines, np.asarray(fragmentation)[image], rng)
     network = mitochondria.splat(x, y, mass, image, count, size)
     nucleus, actin, body = np.zeros((3, count, size, size), dtype=np.float32)
-    for start in range(0, len(image), count):  # at most one cell of an image in each turn
-        part = slice(start, start + count)
+    for part in turns:
         drawn = _cells(_only(outlines, part), size, rng)
         for total, one in zip((nucleus, actin, body), drawn, strict=True):
             total[image[part]] = np.maximum(total[image[part]], one)
     network *= 1 - 0.85 * np.clip(nucleus / 0.3, 0, 1)
     scene = _optics(np.stack([network, nucleus, actin], axis=-1), look["defocus"], size)
     scene[..., 0] *= ((mean - BACKGROUND[0]) / scene[..., 0].mean(axis=(1, 2)))[:, None, None]
-    scene[..., 1:] *= np.array([170, 90], dtype=np.float32) * np.exp(rng.normal(0, 0.12, (count, 1, 1, 2)))
+    scene[..., 1:] *= np.array([170, 140], dtype=np.float32) * np.exp(rng.normal(0, 0.12, (count, 1, 1, 2)))
     expected = (scene + BACKGROUND * _wide(look["background"])) * _wide(look["gain"]) * _light(look, size)
     images = _camera(expected, difficulty, rng)
     smooth = gaussian_filter(network, (0, 0.012 * size, 0.012 * size), truncate=3)
@@ -72,28 +72,32 @@ def render(
     return Fields(images, expected[..., 0].mean(axis=(1, 2), dtype=np.float64), bright, body > 0.5)
 
 
-def _places(count: int, size: int, rng: np.random.Generator) -> tuple[Outlines, npt.NDArray[np.int64]]:
-    """Outlines of the middle cells and then of their neighbours, (M,), and the image that each lies in, (M,)."""
+def _places(count: int, size: int, rng: np.random.Generator) -> tuple[Outlines, npt.NDArray[np.int64], list[slice]]:
+    """Outlines of the middle cells and then of their neighbours, (M,), the image that each lies in, (M,), and slices
+    of them in which no image has two.
+    """
     near = rng.random((NEIGHBOURS, count)) < np.array([0.9, 0.7, 0.4])[:, None]
     around = rng.uniform(0, 2 * np.pi, count) + np.arange(NEIGHBOURS)[:, None] * 2 * np.pi / NEIGHBOURS
     around = around + rng.normal(0, 0.25, around.shape)
-    away = rng.uniform(1.85, 2.3, around.shape) * RADIUS * size
+    away = rng.uniform(1.8, 2.2, around.shape) * RADIUS * size
     middle = (size - 1) / 2 + rng.normal(0, 0.02 * size, (2, count))
     image = np.concatenate([np.arange(count), np.nonzero(near)[1]])
     x = np.concatenate([middle[0], (middle[0] + away * np.cos(around))[near]])
     y = np.concatenate([middle[1], (middle[1] + away * np.sin(around))[near]])
     m = len(image)
-    amplitudes = rng.normal(0, [0.1, 0.05, 0.06, 0.025], (m, len(mitochondria.WAVES)))
+    amplitudes = rng.normal(0, [0.14, 0.07, 0.08, 0.04], (m, len(mitochondria.WAVES)))
     parts = {
         "x": x,
         "y": y,
         "angle": rng.uniform(0, 2 * np.pi, m),
         "radius": RADIUS * size * rng.uniform(0.92, 1.08, m),
         "nucleus": NUCLEUS * size * rng.uniform(0.92, 1.08, m),
-        "stretch": rng.uniform(1.0, 1.6, m),
+        "stretch": rng.uniform(1.0, 1.9, m),
         "waves": np.stack([amplitudes, rng.uniform(0, 2 * np.pi, amplitudes.shape)]),
     }
-    return Outlines(**{name: values.astype(np.float32) for name, values in parts.items()}), image
+    ends = np.cumsum([0, count, *near.sum(axis=1)])
+    turns = [slice(a, b) for a, b in itertools.pairwise(ends)]
+    return Outlines(**{name: values.astype(np.float32) for name, values in parts.items()}), image, turns
 
 
 def _only(outlines: Outlines, part: slice) -> Outlines:
@@ -104,8 +108,7 @@ def _only(outlines: Outlines, part: slice) -> Outlines:
 def _cells(outlines: Outlines, size: int, rng: np.random.Generator) -> tuple[Batch, Batch, Batch]:
     """Density of the nucleus, of actin and of the whole cell, each (M, size, size)."""
     x, y, angle, radius, core = (
-        values[:, None, None]
-        for values in (outlines.x, outlines.y, outlines.angle, outlines.radius, outlines.nucleus)
+        values[:, None, None] for values in (outlines.x, outlines.y, outlines.angle, outlines.radius, outlines.nucleus)
     )
     axis = np.arange(size, dtype=np.float32)
     dx, dy = axis - x, axis[:, None] - y
@@ -116,7 +119,7 @@ def _cells(outlines: Outlines, size: int, rng: np.random.Generator) -> tuple[Bat
     body = expit(inside / 0.035)
     cortex = np.exp(-(((inside - 0.07) / 0.07) ** 2))
     fibres = _fibres(u / radius, v / radius, rng)
-    actin = body * (0.22 + 0.55 * cortex + 0.5 * fibres * np.clip(inside * 4, 0, 1))
+    actin = body * (0.15 + 0.5 * cortex + 0.6 * fibres * np.clip(inside * 4, 0, 1))
     return nucleus, actin.astype(np.float32), body.astype(np.float32)
 
 
