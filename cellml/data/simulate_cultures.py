@@ -20,7 +20,7 @@ from cellml.errors import UserError
 
 DISEASE, WILD = "DS", "WT"
 TREATMENTS = {"TT": 0.5}
-MEAN = 20.0  # of channel 0 of a diseased cell, in counts
+MEAN = 16.0  # of channel 0 of a diseased cell, in counts
 CHUNK = 64  # images drawn at once; part of what a seed means
 WHOLE = ("plates", "wells", "cells", "size")  # options that are whole numbers
 LIMITS = {

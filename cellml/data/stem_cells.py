@@ -150,8 +150,8 @@ def _light(look: npt.NDArray[np.void], size: int) -> Batch:
 
 def _camera(expected: Batch, difficulty: float, rng: np.random.Generator) -> npt.NDArray[np.uint8]:
     """Counts (N, size, size, 3) with photon and read-out noise, rounded to eight bits."""
-    photons = 4.0 * 0.12**difficulty  # of one count
-    spread = np.sqrt(np.maximum(expected, 0) / photons + (0.6 + 0.9 * difficulty) ** 2)
+    photons = 5.0 * 0.14**difficulty  # of one count
+    spread = np.sqrt(np.maximum(expected, 0) / photons + (0.5 + 0.6 * difficulty) ** 2)
     noisy = expected + spread * rng.standard_normal(expected.shape, dtype=np.float32)
     return np.clip(np.rint(noisy), 0, 255).astype(np.uint8)
 

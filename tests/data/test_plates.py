@@ -23,8 +23,8 @@ def test_wells_lie_once_each_on_the_smallest_plate_that_holds_them(replicates, r
 
 
 def test_plates_have_different_layouts():
-    places = dealt(replicates=8).groupby("plate")["well"].agg(tuple)
-    assert places.nunique() == 5
+    wells = dealt(replicates=8)
+    assert wells.groupby("plate")["treatment"].agg(tuple).nunique() == 5
 
 
 def test_more_wells_than_the_largest_plate_has_are_an_error():
