@@ -20,7 +20,7 @@ RADIUS, NUCLEUS = 0.33, 0.125  # of a cell and of its nucleus, as shares of the 
 BACKGROUND = np.array([4, 5, 5], dtype=np.float32)  # counts of each channel without a cell
 TABLE = 256  # side of the table of fibres
 
-Batch = npt.NDArray[np.float32]  # (N, size, size) or (N, size, size, 3)
+Batch = npt.NDArray[np.floating]  # (N, size, size) or (N, size, size, 3)
 
 
 @dataclass(frozen=True)
