@@ -39,7 +39,7 @@ from cellml.data.sources import SOURCES, base
 from cellml.data.tracks import lineage
 from cellml.errors import UserError
 
-SELF_MADE = ("simulated", "simulated_movies")  # sources that need no data folder
+SELF_MADE = ("simulated", "simulated_cultures", "simulated_movies")  # sources that need no data folder
 
 
 @dataclass(frozen=True)

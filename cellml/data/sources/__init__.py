@@ -7,6 +7,7 @@ from cellml.data.sources import (  # noqa: F401  (they register themselves)
     pseudo_movies,
     sequences,
     simulated,
+    simulated_cultures,
     simulated_movies,
     table,
     tracks,

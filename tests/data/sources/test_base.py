@@ -3,15 +3,19 @@ import inspect
 import pytest
 
 from cellml.config import Data
-from cellml.data import simulate, simulate_movies
+from cellml.data import simulate, simulate_cultures, simulate_movies
 from cellml.data.sources import SOURCES
 from cellml.errors import UserError
 
 NAMES = [
-    *("folders", "onsets", "points", "pseudo_movies", "sequences", "simulated", "simulated_movies", "table", "tracks"),
-    *("voc", "wells"),
+    *("folders", "onsets", "points", "pseudo_movies", "sequences", "simulated", "simulated_cultures"),
+    *("simulated_movies", "table", "tracks", "voc", "wells"),
 ]
-SIMULATORS = {"simulated": simulate.write, "simulated_movies": simulate_movies.write}
+SIMULATORS = {
+    "simulated": simulate.write,
+    "simulated_cultures": simulate_cultures.write,
+    "simulated_movies": simulate_movies.write,
+}
 
 
 def test_the_registry_names_every_source_and_describes_it():
