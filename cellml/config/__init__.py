@@ -14,5 +14,6 @@ from cellml.config.training import Augment, Pretrain, Sampling, Step, Train
 
 __all__ = [
     "Augment", "Compare", "Data", "Experiment", "Explain", "Input", "Lora", "Model", "Pretrain", "Range", "Sampling",
-    "Screen", "Section", "Sequence", "Space", "Split", "SplitTable", "Step", "Sweep", "Tracker", "Train", "load", "parse",
+    "Screen", "Section", "Sequence", "Space", "Split", "SplitTable", "Step", "Sweep", "Tracker", "Train", "load",
+    "parse",
 ]  # fmt: skip

@@ -13,6 +13,7 @@ from cellml.screening.report import LEVEL, Report
 
 SHOWN = 40  # treatments, or plates times two, that a figure has room for
 NEGATIVE, POSITIVE = style.COLOURS[0], style.COLOURS[1]
+EMPTY = "#b5b5b5"  # places without a well
 AXIS = {"logit": "Logit margin", "probability": "Probability", "discriminant": "Linear discriminant"}
 
 
@@ -76,8 +77,9 @@ def treatments(report: Report) -> Figure:
     for at, colour in ((0, NEGATIVE), (1, POSITIVE)):
         left.axvline(at, color=colour, linewidth=1, linestyle=":")
     negative, positive = style.names([screen.negative, screen.positive], 12)
-    left.set(xlabel=f"Distance: 0 {negative}, 1 {positive}", title="Treatments (wells)")
-    right.set(xlabel=f"Share of cells like {negative}", xlim=(-0.03, 1.03), title=_title_of(report, more))
+    left.set(xlabel=f"Distance: 0 {negative}, 1 {positive}")
+    right.set(xlabel=f"Share of cells like {negative}", xlim=(-0.03, 1.03))
+    drawn.suptitle(_title_of(report, more), fontsize=11)
     style.grid(left)
     style.grid(right)
     return drawn
@@ -111,6 +113,7 @@ def plates(report: Report) -> Figure:
                 place = wellplate.position(wells["well"][well])
                 if place is not None:
                     image[place] = values[well]
+            ax.set_facecolor(EMPTY)
             shown = ax.imshow(image, cmap=colours, vmin=low, vmax=high, aspect="equal")
             _ticks(ax, shape)
             ax.set_title(style.names([name or "wells"])[0], fontsize=10)
@@ -152,7 +155,7 @@ def _title(report: Report) -> str:
 
 def _title_of(report: Report, more: int) -> str:
     against = style.names([getattr(report.screen, report.settings.against)], 12)[0]
-    return f"filled: q < {LEVEL} against {against}" + (f"; {more} more" if more else "")
+    return f"Treatments (wells); filled: q < {LEVEL} against {against}" + (f"; {more} more" if more else "")
 
 
 def _axis(report: Report) -> str:
