@@ -66,7 +66,7 @@ class Report:
             f"{screen.positive} (1) against {screen.negative} (0) by {self.settings.score}"
         )
         for name, shown in NAMES.items():
-            yield f"{shown}: {self.of_controls('cells', name)} of cells, {self.of_controls('wells', name)} of wells"
+            yield f"{shown}: cells {self.of_controls('cells', name)}; wells {self.of_controls('wells', name)}"
         yield from (line for line in (self.of_edge(),) if line)
         yield from (f"note: {note}" for note in self.notes)
 

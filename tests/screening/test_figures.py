@@ -31,7 +31,7 @@ def test_treatments_stand_in_order_of_distance_with_their_intervals(made):
     order = made.treatments.sort_values("distance", kind="stable")["treatment"]
     assert names == [f"{name} (12)" for name in order]
     row = made.treatments.set_index("treatment").loc["half"]
-    lines = [line.get_xdata().tolist() for line in left.lines]
+    lines = [list(line.get_xdata()) for line in left.lines]
     assert [row["distance_low"], row["distance_high"]] in lines
 
 

@@ -34,7 +34,7 @@ def test_what_is_undefined_is_a_sentence_on_the_page():
     page = reported(cells().assign(score=lambda t: t["score"].where(t["treatment"] != "WT", 0.5))).markdown()
     assert "| cells | Z' |  | undefined: the scores of the negative control do not vary |" in page
     assert "nan" not in page.lower()
-    assert "Z': undefined: the scores of the negative control do not vary of cells" not in page
+    assert "- Z': cells undefined: the scores of the negative control do not vary; wells undefined" in page
 
 
 def test_intervals_as_text():
