@@ -21,7 +21,7 @@ def table(screen: Screen) -> pd.DataFrame:
     """
     controls = (screen.positive, screen.negative)
     few = screen.too_few(*controls)
-    records = []
+    records: list[tuple[object, ...]] = []
     for level in ("cells", "wells"):
         given = [screen.single(name) if level == "cells" else _medians(screen, name) for name in controls]
         for name in screening.NAMES:
@@ -42,19 +42,20 @@ def plates(screen: Screen) -> pd.DataFrame:
         units of the distance of the controls), `z_prime` and `robust_z_prime` of its own controls' cells, and `note`,
         which says why one is missing.
     """
-    deviations, records = residuals(screen), []
+    deviations, records = residuals(screen), list[dict[str, object]]()
     for plate, wells in screen.wells.groupby("plate", sort=True):
         here = screen.cells[screen.cells["plate"] == plate]
-        both = [
+        positive, negative = (
             here["score"][here["treatment"] == name].to_numpy(dtype=np.float64)
             for name in (screen.positive, screen.negative)
-        ]
+        )
         record: dict[str, object] = {"plate": plate, "wells": len(wells), "cells": len(here)}
-        record["shift"] = float(deviations[wells.index].mean())
-        notes = []
+        shift = float(deviations[wells.index].mean())
+        record["shift"] = shift if np.isfinite(shift) else None
+        notes = [] if np.isfinite(shift) else ["no shift: the controls' wells do not differ"]
         for name in ("z_prime", "robust_z_prime"):
-            why = screening.undefined(name, *both)
-            record[name] = None if why else getattr(screening, name)(*both)
+            why = screening.undefined(name, positive, negative)
+            record[name] = None if why else getattr(screening, name)(positive, negative)
             notes += [why] if why else []
         records.append({**record, "note": "; ".join(dict.fromkeys(notes))})
     return pd.DataFrame(records, dtype=object)

@@ -1,5 +1,7 @@
 """Treatments of a screen: how far from the negative control, how many cells look like it, and what can be told."""
 
+from collections.abc import Iterable
+
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
@@ -55,20 +57,20 @@ def table(screen: Screen, against: str = "positive") -> pd.DataFrame:
         missing = [key for key in FIGURES if record[key] is None and not (key == "ssmd" and name == control)]
         notes.append(f"undefined: {', '.join(missing)} (scores that do not differ or vary)" if missing else "")
         records.append({**record, "note": "; ".join(filter(None, notes))})
-    found = pd.DataFrame(records, dtype=object)
+    made = pd.DataFrame(records, dtype=object)
     for column in ("p", "p_least"):
-        found[column] = _none(found[column] if column in found else [None] * len(found))
-    found["q"] = _none(false_discovery(found["p"]))
-    found["beyond"] = [name in screen.treatments for name in found["treatment"]]
-    found = found.sort_values(["beyond", "distance"], ascending=[False, True], kind="stable")
+        made[column] = _none(made[column].tolist() if column in made else [None] * len(made))
+    made["q"] = _none(false_discovery(made["p"].tolist()))
+    made["beyond"] = [name in screen.treatments for name in made["treatment"]]
+    made = made.sort_values(["beyond", "distance"], ascending=[False, True], kind="stable")
     order = ["treatment", "plates", "wells", "cells"]
     order += [f"{key}{end}" for key in FIGURES for end in ("", "_low", "_high")]
-    return found[[*order, "p", "p_least", "q", "note"]].reset_index(drop=True)
+    return made[[*order, "p", "p_least", "q", "note"]].reset_index(drop=True)
 
 
-def false_discovery(p: npt.ArrayLike) -> list[float | None]:
+def false_discovery(p: Iterable[float | None]) -> list[float | None]:
     """Benjamini and Hochberg's q of those of (M,) p-values that are there, None of the others."""
-    given = [None if value is None or not np.isfinite(value) else float(value) for value in np.asarray(p, dtype=object)]
+    given = [None if value is None or not np.isfinite(value) else float(value) for value in p]
     known = [value for value in given if value is not None]
     found = iter(stats.false_discovery_control(known).tolist() if known else [])
     return [None if value is None else next(found) for value in given]
@@ -110,5 +112,5 @@ def _number(value: float) -> float | None:
     return float(value) if np.isfinite(value) else None
 
 
-def _none(values: object) -> pd.Series:
-    return pd.Series([None if pd.isna(v) else v for v in list(values)], dtype=object)  # type: ignore[call-overload]
+def _none(values: Iterable[float | None]) -> pd.Series:
+    return pd.Series([None if value is None or np.isnan(value) else value for value in values], dtype=object)

@@ -49,7 +49,7 @@ class Cells:
 
     def sums(self, of: Array) -> Array:
         """Sum of a quantity of the cells, (N,), over each well, (W,)."""
-        return np.bincount(self.wells, weights=of, minlength=self.count)
+        return np.bincount(self.wells, weights=of, minlength=self.count).astype(np.float64)
 
 
 def moments(cells: Cells, drawn: Array) -> tuple[Array, Array]:

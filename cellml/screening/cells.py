@@ -132,6 +132,6 @@ def by_plate(scores: npt.NDArray[np.float64], table: pd.DataFrame, settings: Scr
     if wrong.any():
         raise UserError(
             f"Expected both controls, with scores that differ, on every plate for screen.normalise: plate, found "
-            f"otherwise on {wrong.index[wrong.argmax()]} ({int(wrong.sum())} such plates); set it to none"
+            f"otherwise on {wrong[wrong].index[0]} ({int(wrong.sum())} such plates); set it to none"
         )
     return ((scores - table["plate"].map(low)) / table["plate"].map(high - low)).to_numpy(dtype=np.float64)

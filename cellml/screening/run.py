@@ -131,9 +131,9 @@ def _log(made: report.Report, tracked: Run) -> None:
         made.write(folder)
         for name, draw in figures.FIGURES.items():
             draw(made).savefig(folder / f"{name}.png")
-    known = made.controls[made.controls["value"].notna()]
-    metrics = {f"screen/{row.level}/{row.statistic}": float(row.value) for row in known.itertuples()}
-    sided = known[known["low"].notna()]
-    metrics |= {f"screen/{row.level}/{row.statistic}_low": float(row.low) for row in sided.itertuples()}
-    metrics |= {f"screen/{row.level}/{row.statistic}_high": float(row.high) for row in sided.itertuples()}
-    tracked.metrics(metrics | {"screen/cells_scored": float(len(made.screen.cells))})
+    metrics = {"screen/cells_scored": float(len(made.screen.cells))}
+    for row in made.controls.to_dict("records"):
+        for key, end in (("value", ""), ("low", "_low"), ("high", "_high")):
+            if row[key] is not None:
+                metrics[f"screen/{row['level']}/{row['statistic']}{end}"] = float(row[key])
+    tracked.metrics(metrics)

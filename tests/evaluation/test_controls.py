@@ -1,5 +1,4 @@
 import numpy as np
-import pandas as pd
 import pytest
 
 from cellml.evaluation import controls, intervals, screening
@@ -88,7 +87,7 @@ def test_edges_are_found_where_they_are():
     assert controls.edge(Screen(table.assign(well="w" + table["well"]), "WT", "DS")) is None
 
 
-def test_plates_stand_in_the_table_as_objects_without_nan():
-    found = controls.plates(Screen(cells(plates=1), "WT", "DS"))
-    assert isinstance(found, pd.DataFrame)
-    assert list(found["plate"]) == ["P1"]
+def test_plates_of_controls_that_do_not_differ_have_no_shift():
+    found = controls.plates(Screen(cells(plates=1).assign(score=1.0), "WT", "DS"))
+    assert found.loc[0, ["shift", "z_prime"]].tolist() == [None, None]
+    assert found.loc[0, "note"].startswith("no shift: the controls' wells do not differ; ")

@@ -34,9 +34,11 @@ def folder(tmp_path_factory):
     """Images as bright as their scores."""
     root = tmp_path_factory.mktemp("screen")
     table = cells(plates=2, wells=3, each=4)
+    noise = np.random.default_rng(0)
     table["file"] = [f"{k}.png" for k in range(len(table))]
     for name, score in zip(table["file"], table["score"], strict=True):
-        Image.fromarray(np.full((6, 6), np.clip(100 + 20 * score, 0, 255), np.uint8)).save(root / name)
+        pixels = np.clip(100 + 20 * score + noise.normal(0, 0.5, (6, 6)), 0, 255)
+        Image.fromarray(pixels.astype(np.uint8)).save(root / name)
     table.drop(columns="score").to_csv(root / "cells.csv", index=False)
     return root
 
