@@ -230,6 +230,26 @@ def movie(model: str, **given: str) -> None:
 
 
 @cli.command(context_settings=OVERRIDES)
+@click.option("--model", required=True, help="models:/NAME@champion or models:/NAME/VERSION.")
+@click.option("--experiment", default="", metavar="FILE", help="The experiment file; the model's own by default.")
+@click.option("--data", default="", help="Folder or s3:// prefix with the images.")
+@click.option("--negative", default="", help="Control that others are to look like, the wild type say.")
+@click.option("--positive", default="", help="Control at the other end of the score, the disease say.")
+@click.option("--plate", default="", help="Column; plate by default, null for none.")
+@click.option("--well", default="", help="Column; well by default, null for the experiment's groups.")
+@click.option("--treatment", default="", help="Column; the images' classes by default.")
+@click.option("--score", default="", help="logit, probability, probability:CLASS or discriminant.")
+@click.pass_context
+def screen(context: click.Context, model: str, experiment: str, data: str, **given: str) -> None:
+    """Z'-factor of two controls, and treatments by their distance, on a registered model's score."""
+    from cellml import commands
+
+    values = {f"screen.{key}": value for key, value in given.items()}
+    loaded = _experiment(context, experiment or commands.experiment_of(model), data, values)
+    commands.screen(model, loaded)
+
+
+@cli.command(context_settings=OVERRIDES)
 @_command
 def data(context: click.Context, experiment: str, data: str) -> None:
     """Check a data set: counts, duplicates, leaks between splits, a contact sheet a class."""

@@ -31,6 +31,8 @@ from cellml.models import ensemble as models
 from cellml.movies import registered
 from cellml.movies import run as movies
 from cellml.movies.settings import Settings
+from cellml.screening import registered as screened
+from cellml.screening import run as screens
 from cellml.sweep import driver, register, space
 from cellml.sweep import study as studies
 from cellml.tracking import environment, names, registry, runs
@@ -39,6 +41,7 @@ from cellml.training.predict import predict as predict_split
 
 console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 140)
 FOLDS = 5  # of a cross-validation that does not say
+SHOWN = 24  # treatments that `screen` prints
 BATCH = 64  # images of one shape that `predict` gives the model at once
 
 
@@ -225,6 +228,22 @@ def movie(model: str, settings: Settings) -> None:
     with runs.parent("movie", None, tags={"cellml.model": model}) as tracked:
         movies.run(settings, registered.model(model), tracked, _shown, _say)
         _say(f"movie/overlay.mp4, overlay.gif, cells.csv and population.csv: {tracked.artifact_uri}")
+        _farewell(tracked)
+
+
+def screen(model: str, experiment: Experiment) -> None:
+    """Score the cells of a screen by a registered model: what tells the controls apart, what treatments do.
+
+    Raises:
+        UserError: no such model, controls or columns, or images that the model does not take.
+    """
+    with runs.parent("screen", experiment, tags={"cellml.model": model}) as tracked:
+        screens.check(experiment.screen)
+        _check_channels(model, experiment)
+        made = screens.run(experiment.screen, experiment.data, screened.model(model, _shown), tracked, _say)
+        _table("treatments, those nearest to the negative control first", made.shown().head(SHOWN))
+        tracked.description(made.markdown())
+        _say(f"screen/report.md, tables and figures: {tracked.artifact_uri}")
         _farewell(tracked)
 
 

@@ -186,6 +186,20 @@ def test_sequences_count_in_the_fingerprint_where_they_are_set():
     assert config.parse({"name": "x", "sweep": {"space": {"sequence.units": [8, 16]}}}).sweep.space
 
 
+def test_a_screen_and_columns_that_only_stay_do_not_count_in_the_fingerprint():
+    experiment = config.parse({"name": "x"})
+    other = experiment.replace({"screen.negative": "WT", "screen.score": "probability:DS", "data.keep": ["plate"]})
+    assert other.fingerprint() == experiment.fingerprint()
+
+
+@pytest.mark.parametrize("score", ["logits", "logit:DS", "probability:", "discriminant:WT", ""])
+def test_a_score_of_a_screen_is_one_that_there_is(score):
+    with pytest.raises(
+        UserError, match=r"screen\.score.*expected logit, probability, probability:CLASS or discriminant"
+    ):
+        config.parse({"name": "x", "screen": {"score": score}})
+
+
 def test_early_stopping_and_the_last_epoch_do_not_go_together():
     with pytest.raises(UserError, match="patience stops at the best epoch, keep: last asks for the last one"):
         config.parse({"name": "x", "train": {"patience": 3, "keep": "last"}})

@@ -9,10 +9,11 @@ from cellml.config.data import Data, Input, Split, SplitTable
 from cellml.config.experiment import Experiment, load, parse
 from cellml.config.model import Lora, Model
 from cellml.config.sequence import Sequence, Tracker
-from cellml.config.study import Compare, Explain, Range, Space, Sweep
+from cellml.config.study import Compare, Explain, Range, Screen, Space, Sweep
 from cellml.config.training import Augment, Pretrain, Sampling, Step, Train
 
 __all__ = [
     "Augment", "Compare", "Data", "Experiment", "Explain", "Input", "Lora", "Model", "Pretrain", "Range", "Sampling",
-    "Section", "Sequence", "Space", "Split", "SplitTable", "Step", "Sweep", "Tracker", "Train", "load", "parse",
+    "Screen", "Section", "Sequence", "Space", "Split", "SplitTable", "Step", "Sweep", "Tracker", "Train", "load",
+    "parse",
 ]  # fmt: skip

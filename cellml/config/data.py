@@ -33,9 +33,10 @@ class Data(Section):
     auxiliary: list[str] = []  # columns with further labels of the images, learnt beside the class: see train.auxiliary
     classes: dict[str, str] | list[str] | None = None  # label value -> class name, or class names; in this order
     mixtures: dict[str, dict[str, float]] = {}  # label value -> ratio of classes: images of a well of that mixture
-    unlisted: Literal["error", "drop"] = "error"  # rows whose label is not among `classes`
+    unlisted: Literal["error", "drop", "keep"] = "error"  # rows whose label is not among `classes`; keep: as classes
     partial: bool = False  # classes without images are no mistake; an external test set may have some alone
     group: str | list[str] | None = None  # columns of what may not be split; "parent" for a file's folder
+    keep: list[str] = []  # further columns that stay beside the images in the manifest, plate and well say
     id: str | None = None  # a column; the file (and box) otherwise
     split: str | SplitTable | None = None  # a column of split names, or a published split
     mask: str | None = None  # a column or template of mask files, for scoring heatmaps

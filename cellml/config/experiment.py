@@ -14,7 +14,7 @@ from cellml.config.base import Section
 from cellml.config.data import Data, Input, Split
 from cellml.config.model import Model
 from cellml.config.sequence import Sequence
-from cellml.config.study import Compare, Explain, Range, Sweep
+from cellml.config.study import Compare, Explain, Range, Screen, Sweep
 from cellml.config.training import Pretrain, Sampling, Train
 from cellml.errors import UserError, near
 
@@ -35,6 +35,7 @@ class Experiment(Section):
     sweep: Sweep = Sweep()
     explain: Explain = Explain()
     compare: Compare = Compare()
+    screen: Screen = Screen()
     budgets: dict[str, dict[str, Any]] = {}  # name -> dotted path -> value: what `-P budget=NAME` sets otherwise
 
     @field_validator("name")
@@ -132,12 +133,15 @@ class Experiment(Section):
 
     def fingerprint(self) -> str:
         """Eight hex digits of everything that decides a trial's result: not the budget, the comparison or the text."""
-        tree = self.model_dump(mode="json", exclude={"description", "compare", "explain", "pretrain", "budgets"})
+        tree = self.model_dump(
+            mode="json", exclude={"description", "compare", "explain", "pretrain", "screen", "budgets"}
+        )
         for key in ("trials", "timeout", "workers", "versions"):
             del tree["sweep"][key]
         for machine in ("threads", "device"):
             del tree["train"][machine]
-        del tree["data"]["path"]
+        for note in ("path", "keep"):
+            del tree["data"][note]
         if self.sequence == Sequence():
             del tree["sequence"]  # studies of images keep the digits that they had before there were sequences
         return hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()[:8]

@@ -1,4 +1,4 @@
-"""The sections of the experiment file on sweeps, heatmaps and comparisons."""
+"""The sections of the experiment file on sweeps, heatmaps, comparisons and screens."""
 
 import re
 from typing import Any, Literal
@@ -84,3 +84,28 @@ class Compare(Section):
         if len({name.lower() for name in external}) < len(external):
             raise ValueError(f"expected names of external sets that differ in more than case, got {list(external)}")
         return external
+
+
+class Screen(Section):
+    """A screen: wells with controls and treatments, by the score of a registered model."""
+
+    negative: str = ""  # control that others are to look like: the wild type, say
+    positive: str = ""  # control at the other end of the score: the disease, say
+    plate: str | None = "plate"  # column; null where there is one plate
+    well: str | None = "well"  # column; names such as B07 are drawn as plates; null: data.group says what is a well
+    treatment: str | None = None  # column; data.label, and values beyond data.classes, without it
+    score: str = "logit"  # logit, probability, probability:CLASS or discriminant
+    against: Literal["positive", "negative"] = "positive"  # control that treatments are tested against
+    rows: Literal["unseen", "all"] = "unseen"  # unseen: leave out the model's training and validation images
+    normalise: Literal["none", "plate"] = "none"  # plate: medians of a plate's controls become 0 and 1
+    bootstrap: Literal["wells", "plates"] = "wells"  # what is drawn anew for the intervals
+    resamples: int = Field(2000, ge=100)
+    seed: int = 0
+
+    @field_validator("score")
+    @classmethod
+    def _score(cls, score: str) -> str:
+        name, colon, which = score.partition(":")
+        if name not in ("logit", "probability", "discriminant") or (colon and (name != "probability" or not which)):
+            raise ValueError(f"expected logit, probability, probability:CLASS or discriminant, got {score!r}")
+        return score

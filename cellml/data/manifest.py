@@ -28,6 +28,7 @@ MASK_VALUE = "mask_value"
 SOFT = "soft:"  # prefix of the columns with class probabilities
 VOTES = "votes:"  # prefix of the columns with each expert's class
 AUXILIARY = "auxiliary:"  # prefix of the columns with further labels
+KEPT = "kept:"  # prefix of the columns that only stay beside the images
 
 
 def strata(table: pd.DataFrame) -> npt.NDArray[np.object_]:
@@ -46,12 +47,12 @@ class Manifest:
     hex digits of the decoded pixels, "" before decoding), `row` (position in the pixel cache, -1 before decoding);
     optional `x0, y0, x1, y1` (box in source pixels), `mask` (file), `soft:<class>` (label probabilities),
     `votes:<expert>` (the class that an expert voted for, "" for none), `auxiliary:<column>` (a further label that a
-    network may learn beside the class, "" for none), and `mixture` (name of the mixture that a row
-    was taken from, so that its own class is unknown and `label` is the most frequent one; "" for the others). Rows that
-    are frames of movies have `sequence` (the cell's), `frame` (its place in time, from 0 on), and may have `page` (of a
-    file of several images, from 0 on), `parent` (the sequence of the cell that it came from, "" for none), the label
-    "", unknown, `transcript` (the sequence's classes in order, "a>b>c", "" where only the labels tell) and `mask_value`
-    (of the cell in its mask's file; 0: whatever is above 0).
+    network may learn beside the class, "" for none), `kept:<column>` (what else is known of an image), and `mixture`
+    (name of the mixture that a row was taken from, so that its own class is unknown and `label` is the most frequent
+    one; "" for the others). Rows that are frames of movies have `sequence` (the cell's), `frame` (its place in time,
+    from 0 on), and may have `page` (of a file of several images, from 0 on), `parent` (the sequence of the cell that
+    it came from, "" for none), the label "", unknown, `transcript` (the sequence's classes in order, "a>b>c", "" where
+    only the labels tell) and `mask_value` (of the cell in its mask's file; 0: whatever is above 0).
     """
 
     table: pd.DataFrame
@@ -119,6 +120,12 @@ class Manifest:
         """Column -> further labels, (N,) str, "" for none; empty where the experiment names no such column."""
         columns = [str(c) for c in self.table if str(c).startswith(AUXILIARY)]
         return {c.removeprefix(AUXILIARY): self.table[c].to_numpy(dtype=object) for c in columns}
+
+    @property
+    def kept(self) -> dict[str, npt.NDArray[np.object_]]:
+        """Column of data.keep -> its (N,) str."""
+        columns = [str(c) for c in self.table if str(c).startswith(KEPT)]
+        return {c.removeprefix(KEPT): self.table[c].to_numpy(dtype=object) for c in columns}
 
     @property
     def sequences(self) -> npt.NDArray[np.object_] | None:

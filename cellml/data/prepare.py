@@ -22,6 +22,7 @@ from cellml.data.manifest import (
     AUXILIARY,
     BOX,
     FRAME,
+    KEPT,
     MASK_VALUE,
     MIXTURE,
     PAGE,
@@ -91,7 +92,7 @@ def read(data: Data, cache_dir: Path | None = None, progress: bool = False) -> D
             sequence with frames of different sizes.
     """
     cache_dir = cache.folder(cache_dir)
-    rows = _read(data, cache_dir, progress)
+    rows = listed(data, cache_dir, progress)
     assert rows.root is not None
     decoded = decode.build(rows.table, rows.root, cache_dir, data.channels, progress)
     if data.on_bad_image == "error" and decoded.problems:
@@ -144,7 +145,13 @@ def assign(table: pd.DataFrame, split: Split) -> tuple[npt.NDArray[np.object_], 
     return back, problems
 
 
-def _read(data: Data, cache_dir: Path, progress: bool) -> Rows:
+def listed(data: Data, cache_dir: Path | None = None, progress: bool = False) -> Rows:
+    """What `read` reads, before any image is decoded; arguments as there.
+
+    Raises:
+        UserError: see the source; also no data folder.
+    """
+    cache_dir = cache.folder(cache_dir)
     source, options = SOURCES[data.source], SOURCES.options(data.source, data.options)
     if data.source in SELF_MADE:
         return source(data, cache_dir, cache_dir, **options)
@@ -169,7 +176,7 @@ def _decoded_rows(rows: Rows, decoded: Decoded, partial: bool) -> pd.DataFrame:
         )
     optional = [
         c for c in (*BOX, PAGE, "mask", MASK_VALUE, MIXTURE, SEQUENCE, FRAME, PARENT, TRANSCRIPT) if c in table
-    ] + [c for c in table if str(c).startswith((SOFT, VOTES, AUXILIARY))]
+    ] + [c for c in table if str(c).startswith((SOFT, VOTES, AUXILIARY, KEPT))]
     return table[["id", "file", "label", "group", "split", "pixels", "row", *optional]]
 
 

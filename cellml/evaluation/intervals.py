@@ -26,12 +26,12 @@ _CELLS = 2**19  # multiplicities held at once: 4 MiB
 FEW = 5  # groups, below which intervals say next to nothing
 
 
-def caution(groups: npt.ArrayLike) -> str | None:
+def caution(groups: npt.ArrayLike, what: str = "the test rows come") -> str | None:
     """One line where (N,) rows come from so few groups that their intervals and p say little; None otherwise."""
     count = len(set(np.asarray(groups, dtype=object)))
     if count >= FEW:
         return None
-    return f"the test rows come from {count} group{'' if count == 1 else 's'}: intervals and p say next to nothing"
+    return f"{what} from {count} group{'' if count == 1 else 's'}: intervals and p say next to nothing"
 
 
 @dataclass(frozen=True)
@@ -151,13 +151,22 @@ def aligned(models: Sequence[Predictions]) -> list[Predictions]:
 
 def multiplicities(groups: int, resamples: int, seed: int) -> Iterator[Array]:
     """How often each group is drawn in each resample, in chunks (G, r) float64 of R columns in all, each of sum G."""
+    yield from stratified(np.zeros(groups, dtype=np.int64), resamples, seed)
+
+
+def stratified(strata: npt.NDArray[np.int64], resamples: int, seed: int) -> Iterator[Array]:
+    """As `multiplicities` of G groups, drawn within their strata (G,), each of which keeps its number of groups."""
     rng = np.random.default_rng(seed)
-    step = max(1, _CELLS // groups)
+    members = [np.flatnonzero(strata == stratum) for stratum in np.unique(strata)]
+    step = max(1, _CELLS // len(strata))
     for start in range(0, resamples, step):
         columns = min(step, resamples - start)
-        drawn = rng.integers(0, groups, (columns, groups))
-        cells = np.bincount((drawn * columns + np.arange(columns)[:, None]).ravel(), minlength=groups * columns)
-        yield cells.reshape(groups, columns).astype(np.float64)
+        found = np.empty((len(strata), columns))
+        for chosen in members:
+            drawn = rng.integers(0, len(chosen), (columns, len(chosen)))
+            cells = drawn * columns + np.arange(columns)[:, None]
+            found[chosen] = np.bincount(cells.ravel(), minlength=len(chosen) * columns).reshape(-1, columns)
+        yield found
 
 
 def _sampled(models: Sequence[Predictions], names: Sequence[str], resamples: int, seed: int) -> dict[str, Array]:

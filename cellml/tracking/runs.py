@@ -21,6 +21,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 import cellml
 from cellml import config
 from cellml.config import Experiment
+from cellml.data.manifest import Manifest
 from cellml.errors import UserError
 from cellml.tracking import environment
 from cellml.tracking.closing import REASON, Ends, Terminated, close, closing, status
@@ -28,10 +29,11 @@ from cellml.tracking.run import Run
 
 __all__ = [
     "REASON", "Adopted", "Record", "Run", "Terminated", "adopt", "child", "children", "close", "connect", "existing",
-    "experiment_of", "parent", "settings", "status", "trials",
+    "experiment_of", "manifest_of", "parent", "settings", "status", "trials",
 ]  # fmt: skip
 
 CONFIG = "config.yaml"
+MANIFEST = "data/manifest.parquet"
 KIND = "cellml.kind"
 STUDY = "cellml.study"
 CONTINUED = "cellml.continued_by"
@@ -104,7 +106,11 @@ def parent(
         run = _create(experiment_id, name or kind, given)
     with closing(run, {}):
         if experiment is not None:
-            own = {"sweep": ("sweep", "main"), "pretrain": ("pretrain",)}  # sections of some commands alone
+            own = {
+                "sweep": ("sweep", "main"),
+                "pretrain": ("pretrain",),
+                "screen": ("screen",),
+            }  # sections of some commands alone
             flat = experiment.flat().items()
             run.params({key: value for key, value in flat if kind in own.get(key.split(".")[0], (kind,))})
             run.text(experiment.yaml(), CONFIG)
@@ -146,14 +152,20 @@ def experiment_of(run_id: str) -> Experiment:
     Raises:
         UserError: neither has one.
     """
-    run = MlflowClient().get_run(run_id)
-    above = run.data.tags.get(MLFLOW_PARENT_RUN_ID)
-    for holder in filter(None, (run_id, above)):
-        found = existing(holder)
+    for found in _holders(run_id):
         if CONFIG in found.artifact_names():
             with tempfile.TemporaryDirectory(prefix="cellml-") as folder:
                 return config.load(found.download(CONFIG, folder))
     raise UserError(f"Expected {CONFIG} on the run {run_id}, found none; name the experiment file with -P experiment=")
+
+
+def manifest_of(run_id: str) -> Manifest | None:
+    """The rows that a run was made with, its own or its parent's; None where neither kept them."""
+    for found in _holders(run_id):
+        if MANIFEST in found.artifact_names("data"):
+            with tempfile.TemporaryDirectory(prefix="cellml-") as folder:
+                return Manifest.load(found.download(MANIFEST, folder))
+    return None
 
 
 def settings(run_id: str) -> dict[str, str]:
@@ -206,6 +218,12 @@ def trials(experiment_id: str, study: str) -> list[Record]:
     """The trials of a study, whichever parents they have, oldest first."""
     found = _search(experiment_id, STUDY, study)
     return [_record(entity) for entity in found if MLFLOW_PARENT_RUN_ID in entity.data.tags]
+
+
+def _holders(run_id: str) -> Iterator[Run]:
+    """A run and its parent."""
+    above = MlflowClient().get_run(run_id).data.tags.get(MLFLOW_PARENT_RUN_ID)
+    yield from (existing(holder) for holder in (run_id, above) if holder)
 
 
 def _named(client: MlflowClient, name: str) -> str:

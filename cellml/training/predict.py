@@ -52,7 +52,7 @@ def predict(
     views = COUNTS[classifier.spec.tta]
     at_once = max(1, batch_size // views)
     if classifier.spec.sequence is None:
-        groups = list(_same_shape(dataset.pixels.shapes[rows], at_once))
+        groups = list(same_shape(dataset.pixels.shapes[rows], at_once))
     else:
         groups = list(same_kind(dataset.pixels.shapes[rows], timelines(manifest), at_once))
     classifier.to(on).eval()
@@ -68,7 +68,7 @@ def predict(
     return Predictions.of(manifest, found.numpy())
 
 
-def _same_shape(shapes: npt.NDArray[np.int64], batch_size: int) -> Iterator[npt.NDArray[np.int64]]:
+def same_shape(shapes: npt.NDArray[np.int64], batch_size: int) -> Iterator[npt.NDArray[np.int64]]:
     """Positions in batches of equal shape (H, W, C), small enough to be held at once."""
     if not len(shapes):
         return

@@ -86,6 +86,20 @@ def test_a_metric_that_is_only_registered_is_resampled_too(monkeypatch):
     assert found == pytest.approx([surest(one) for one in resampled(p, 1, 20)])
 
 
+def test_strata_keep_their_numbers_and_are_drawn_by_themselves():
+    strata = np.array([1, 0, 1, 0, 0, 2])
+    found = np.concatenate(list(intervals.stratified(strata, 3000, 0)), axis=1)
+    for stratum, count in ((0, 3), (1, 2), (2, 1)):
+        assert (found[strata == stratum].sum(axis=0) == count).all()
+    assert found[strata == 0].mean(axis=1) == pytest.approx([1, 1, 1], abs=0.05)
+    assert np.corrcoef(found[0], found[1])[0, 1] == pytest.approx(0, abs=0.06)
+
+
+def test_the_caution_says_what_is_few():
+    assert intervals.caution(list("abcde")) is None
+    assert intervals.caution(list("aabb"), "the control comes").startswith("the control comes from 2 groups:")
+
+
 def test_multiplicities_are_multinomial():
     chunks = list(intervals.multiplicities(2000, 1000, 0))
     assert len(chunks) > 1

@@ -5,11 +5,13 @@ import signal
 import subprocess
 import sys
 
+import pandas as pd
 import pytest
 from mlflow import MlflowClient
 
 import cellml
 from cellml.config import Experiment
+from cellml.data.manifest import Manifest
 from cellml.errors import UserError
 from cellml.tracking import runs
 from cellml.tracking.run import Run
@@ -340,3 +342,14 @@ def test_settings_of_a_child_are_its_own_over_its_parents(store, experiment):
     assert {key: own[key] for key in flat} == {key: stored(parent).data.params[key] for key in flat}
     assert runs.settings(parent.id)["cellml.kind"] == "sweep"
     assert runs.settings("0" * 32) == {}
+
+
+def test_the_rows_of_a_run_are_its_own_or_its_parents(store, experiment):
+    rows = {name: ["a"] for name in ("id", "file", "label", "group", "pixels")}
+    manifest = Manifest(pd.DataFrame({**rows, "split": ["train"], "row": [0]}), ("a", "b"))
+    with runs.parent("sweep", experiment) as above, runs.child(above, "trial") as below:
+        assert runs.manifest_of(below.id) is None
+        with above.artifacts() as folder:
+            (folder / "data").mkdir()
+            manifest.save(folder / "data" / "manifest.parquet")
+        assert runs.manifest_of(below.id).digest == runs.manifest_of(above.id).digest == manifest.digest

@@ -13,6 +13,7 @@ from cellml.data.manifest import (
     AUXILIARY,
     BOX,
     FRAME,
+    KEPT,
     MASK_VALUE,
     MIXTURE,
     PAGE,
@@ -62,7 +63,7 @@ def assemble(
     """Build a source's rows from its columns.
 
     Args:
-        frame: (N,) text columns that data.group, data.split, data.id, data.mask and data.auxiliary may name.
+        frame: (N,) text columns that data.group, data.split, data.id, data.mask, data.auxiliary and data.keep may name.
         files: (N,) paths relative to `root`.
         labels: the label of each row.
         data: the experiment's data section.
@@ -101,6 +102,8 @@ def assemble(
         table[VOTES + expert] = names
     for name in data.auxiliary:
         table[AUXILIARY + name] = columns.column(frame, name, where, "data.auxiliary")
+    for name in data.keep:
+        table[KEPT + name] = columns.column(frame, name, where, "data.keep")
     if labels.mixtures is not None:
         table[MIXTURE] = labels.mixtures
         if data.group is None and group is None:

@@ -67,12 +67,16 @@ def from_table(frame: pd.DataFrame, data: Data, where: str) -> Labels:
 def from_values(values: npt.ArrayLike, data: Data, where: str) -> Labels:
     """Labels from (N,) text values, by data.classes and data.mixtures; blank ones are left out, as a problem.
 
+    With data.unlisted `keep`, values that data.classes does not list are classes of their own, behind those.
+
     Raises:
         UserError: a value that data.classes does not list, unless data.unlisted is `drop`; a mixture of other classes.
     """
     texts = np.asarray(values, dtype=object)
     mixed = np.isin(texts, list(data.mixtures))
     mapping = _mapping(data.classes, texts[~mixed])
+    if data.unlisted == "keep":
+        mapping |= {text: text for text in _unlisted(texts[~mixed], mapping)}
     names = texts.copy()
     names[~mixed] = translate(texts[~mixed], mapping, data.unlisted, where)
     blank = texts == ""
@@ -102,7 +106,7 @@ def of_frames(values: npt.ArrayLike, data: Data, where: str, lines: npt.ArrayLik
         )
     mapping = _mapping(data.classes, texts)
     strange = np.array([text != "" and _lookup(text, mapping) is None for text in texts], dtype=bool)
-    if strange.any() and data.unlisted == "error":
+    if strange.any() and data.unlisted != "drop":
         row = int(strange.argmax())
         raise UserError(
             f"Expected a stage listed in data.classes, found {texts[row]!r} in {where}, "
@@ -114,7 +118,7 @@ def of_frames(values: npt.ArrayLike, data: Data, where: str, lines: npt.ArrayLik
 
 
 def translate(
-    texts: npt.NDArray[np.object_], mapping: dict[str, str], unlisted: Literal["error", "drop"], where: str
+    texts: npt.NDArray[np.object_], mapping: dict[str, str], unlisted: Literal["error", "drop", "keep"], where: str
 ) -> npt.NDArray[np.object_]:
     """Class names of (N,) text values, "" for blank and, with `drop`, for unlisted ones.
 
@@ -122,7 +126,7 @@ def translate(
     """
     known = {value: _lookup(value, mapping) for value in dict.fromkeys(texts)}
     missing = [value for value, name in known.items() if name is None and value != ""]
-    if missing and unlisted == "error":
+    if missing and unlisted != "drop":
         raise UserError(
             f"Expected a label listed in data.classes, found {missing[0]!r} in {where}; {near(missing[0], mapping)}"
             "; list it, or set data.unlisted: drop"
@@ -160,6 +164,10 @@ def _mapping(classes: dict[str, str] | list[str] | None, texts: npt.NDArray[np.o
     if classes is not None:
         return {name: name for name in classes}
     return {value: value for value in sorted(set(texts) - {""}, key=natural)}
+
+
+def _unlisted(texts: npt.NDArray[np.object_], mapping: dict[str, str]) -> list[str]:
+    return [text for text in sorted(set(texts) - {""}, key=natural) if _lookup(text, mapping) is None]
 
 
 def _lookup(value: str, mapping: dict[str, str]) -> str | None:

@@ -125,6 +125,24 @@ def test_unlisted_and_blank_labels(cells, read):
     assert {p.kind: p.ids for p in rows.problems} == {"no label": ("row 4",), "unlisted label": ("row 3",)}
     with pytest.raises(UserError, match=r"class 'z' in cells.csv, found none"):
         read("table", classes=["x", "y", "z"], unlisted="drop")
+    rows = read("table", classes=["y", "x"], unlisted="keep")
+    assert rows.classes == ("y", "x", "odd")
+    assert rows.table["label"].tolist() == ["x", "y", "odd"]
+
+
+def test_votes_beyond_the_classes_are_not_kept(cells, read):
+    cells("file,one,two\na.png,x,x\nb.png,y,odd\n")
+    with pytest.raises(UserError, match=r"found 'odd'"):
+        read("table", votes=["one", "two"], classes=["x", "y"], unlisted="keep")
+
+
+def test_columns_stay_beside_the_images(cells, read):
+    cells("file,label,plate,well\na.png,x,P1,A1\nb.png,y,P1,\n")
+    rows = read("table", keep=["well", "plate"])
+    assert rows.table["kept:well"].tolist() == ["A1", ""]
+    assert rows.table["kept:plate"].tolist() == ["P1", "P1"]
+    with pytest.raises(UserError, match=r"Expected column 'dose' in cells.csv.*set data.keep"):
+        read("table", keep=["dose"])
 
 
 def test_repeated_ids_are_an_error_and_repeated_files_are_told_apart(cells, read):
