@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from cellml.models.invertible import residual
+from cellml.errors import UserError
 from cellml.models.invertible.residual import NoContraction, Residual
 
 
@@ -22,7 +22,7 @@ def test_the_inverse_finds_where_it_came_from(block):
     x = torch.randn(3, 4, 8, 8) * torch.tensor([0.01, 1, 100])[:, None, None, None]
     back = block.inverse(block(x))
     assert ((back - x).flatten(1).norm(dim=1) / x.flatten(1).norm(dim=1)).max() < 1e-5
-    assert (block(x) - x).norm() / x.norm() > 0.05  # it does something
+    assert (block(x) - x).norm() / x.norm() > 0.01  # it does something
 
 
 @torch.no_grad()
@@ -47,7 +47,7 @@ def test_a_branch_that_does_not_contract_is_one_line(block):
     with pytest.raises(NoContraction, match=r"still moves by .* after 200 steps of the inverse") as caught:
         block.inverse(torch.randn(2, 4, 8, 8))
     assert "\n" not in str(caught.value)
-    assert residual.NoContraction.__mro__[1].__name__ == "UserError"
+    assert isinstance(caught.value, UserError)
 
 
 def test_in_evaluation_the_determinant_is_that_of_the_jacobian_and_repeatable():
