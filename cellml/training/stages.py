@@ -149,7 +149,8 @@ def priors(experiment: Experiment, labelled: Manifest) -> Array:
     """What training rows weigh in all, class by class, (K,): the shares of the classes as the network sees them."""
     own = experiment.sampling
     sample = resample(own.strategy, own.options, TrainingRows.of(labelled), experiment.train.seed, own.recipes)
-    return np.bincount(labelled.targets[sample.rows], weights=sample.weights, minlength=len(labelled.classes))
+    found = np.bincount(labelled.targets[sample.rows], weights=sample.weights, minlength=len(labelled.classes))
+    return found.astype(np.float64)
 
 
 def lengths(rows: Manifest) -> Mapping[str, int]:
