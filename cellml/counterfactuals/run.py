@@ -12,6 +12,7 @@ from cellml.counterfactuals.judged import Judged
 from cellml.counterfactuals.settings import Settings, check, pairs, shown
 from cellml.data.manifest import Manifest
 from cellml.data.prepare import Dataset
+from cellml.data.report import many
 from cellml.errors import UserError
 from cellml.evaluation import intervals
 from cellml.explain import panels
@@ -62,9 +63,11 @@ def run(
     with tracked.artifacts() as top:
         (top / FOLDER).mkdir()
         for source, target in pairs(classes, settings):
-            cells = _of_class(rows, source, settings.count, settings.seed)
+            cells, lost = _of_class(model, dataset, rows, source, settings)
+            if lost:
+                say(f"{source}: {many(lost, 'cell')} that the model gives to another class left out")
             if not len(cells):
-                say(f"no {source} among the cells: {source} to {target} is left out")
+                say(f"{source} to {target} is left out: no such cells, or the model gives none of them to {source}")
                 continue
             real = known[train.targets == classes.index(target)]
             judged = judging.judge_them(model, judge, dataset, cells, (source, target), method, means, real)
@@ -78,7 +81,10 @@ def run(
                 {"source": source, "target": target, **one} for one in judging.changes(judged, settings.channels)
             ]
         if not summary:
-            raise UserError("Expected cells of the source classes, found none; choose other classes or another split")
+            raise UserError(
+                "Expected cells of the source classes that the model gives to them, found none of them; choose other "
+                "classes, or train the model longer"
+            )
         pd.DataFrame(summary).to_csv(top / FOLDER / "summary.csv", index=False)
         pd.DataFrame(changes).to_csv(top / FOLDER / "changes.csv", index=False)
     for one in summary:
@@ -152,9 +158,18 @@ def _section(model: Classifier, dataset: Dataset, rows: Manifest, pair: tuple[st
     drawn.savefig(folder / "section.png")
 
 
-def _of_class(rows: Manifest, name: str, count: int, seed: int) -> Manifest:
-    mine = np.flatnonzero((rows.table["label"] == name).to_numpy())
-    return rows.where(np.sort(np.random.default_rng(seed).permutation(mine)[:count]))
+def _of_class(
+    model: Classifier, dataset: Dataset, rows: Manifest, name: str, settings: Settings
+) -> tuple[Manifest, int]:
+    """Some cells of a class that the model gives to it, and how many it does not give to it."""
+    mine = rows.where((rows.table["label"] == name).to_numpy())
+    if not len(mine):
+        return mine, 0
+    with torch.no_grad():
+        said = torch.cat([model.probabilities(part).argmax(dim=1) for part in judging.batches(model, dataset, mine)])
+    right = np.flatnonzero(said.numpy() == model.spec.classes.index(name))
+    chosen = np.sort(np.random.default_rng(settings.seed).permutation(right)[: settings.count])
+    return mine.where(chosen), len(mine) - len(right)
 
 
 def _safe(name: str) -> str:

@@ -2,6 +2,7 @@
 
 from contextlib import contextmanager
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -15,6 +16,7 @@ from cellml.data.prepare import prepare
 from cellml.errors import UserError
 from cellml.models.classifier import Classifier, Spec, build
 from cellml.models.generative import Generative
+from cellml.training.predict import predict
 
 SIDE = 16
 D = 3 * SIDE * SIDE
@@ -25,7 +27,9 @@ class Turned(Generative):
         super().__init__()
         self.q = nn.Parameter(torch.linalg.qr(torch.randn(D, D, generator=torch.Generator().manual_seed(0)))[0])
         self.head = nn.Linear(D, classes)
-        nn.init.normal_(self.head.weight, std=0.1)
+        nn.init.normal_(self.head.weight, std=0.1, generator=torch.Generator().manual_seed(1))
+        nn.init.zeros_(self.head.bias)
+        self.head.bias.data[0] = 100.0
 
     def encode(self, x):
         return x.flatten(1) @ self.q.T
@@ -111,7 +115,7 @@ def test_cells_are_changed_judged_and_shown(dataset, make, tmp_path):
     before, after = well["mean_before_0"].mean(), well["mean_after_0"].mean()
     assert changes.loc[0, "change"] == pytest.approx((after - before) / before, rel=1e-4)
     assert (changes["low"] <= changes["change"]).all()
-    assert (well["p_after"] != well["p_before"]).all()
+    assert (well["p_after"] > well["p_before"]).all()
     for name in ("sheet.png", "section.png", "walk_0.png"):
         with Image.open(pair / name) as picture:
             assert min(picture.size) > 100
@@ -121,12 +125,23 @@ def test_cells_are_changed_judged_and_shown(dataset, make, tmp_path):
 
 
 def test_a_network_without_a_way_back_is_searched_in_every_pair_asked_for(dataset, make, tmp_path):
-    source, *others = dataset.manifest.classes
-    kept, _ = ran(make(), make(seed=1), dataset, Settings(source=source, count=2), tmp_path / "out")
+    model, classes = make(), dataset.manifest.classes
+    said = predict(model, dataset, dataset.manifest.split("test"))
+    right = said.targets[said.predicted == said.targets]
+    source = classes[int(np.bincount(right).argmax())]
+    others = [name for name in classes if name != source]
+    kept, _ = ran(model, make(seed=1), dataset, Settings(source=source, count=2), tmp_path / "out")
     summary = pd.read_csv(kept.folder / "counterfactuals" / "summary.csv")
     assert set(summary["method"]) == {"search"}
     assert summary["target"].tolist() == others
     assert len(pairs(dataset.manifest.classes, Settings())) == len(others) * (len(others) + 1)
+
+
+def test_cells_that_the_model_already_gives_to_another_class_are_left_out(dataset, make, tmp_path):
+    classes = dataset.manifest.classes
+    model = make(Turned(len(classes)), backbone="turned")  # says the first class of everything
+    with pytest.raises(UserError, match="none of them"):
+        ran(model, make(seed=1), dataset, Settings("boundary", classes[1], classes[0]), tmp_path / "out")
 
 
 @pytest.mark.parametrize(
