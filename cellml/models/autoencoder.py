@@ -10,8 +10,7 @@ from torch import Tensor, nn
 
 from cellml.errors import UserError
 from cellml.models import zoo
-from cellml.models.generative import Generative
-from cellml.models.invertible.flow import checked
+from cellml.models.generative import Generative, checked
 
 DRAWS = 8  # of the latent, for a log-likelihood
 _LEAST = 1e-4  # variance of normalised pixel values about their reconstruction
@@ -121,7 +120,9 @@ class Autoencoder(Generative):
             UserError: not variational.
         """
         if not self.variational:
-            raise UserError("Expected a variational autoencoder, this one has no density; set model.options.variational")
+            raise UserError(
+                "Expected a variational autoencoder, this one has no density; set model.options variational: true"
+            )
         mean, spread = self._latent(x)
         surprises = [_surprise(self._left(x, self._draw(mean, spread)), self.noise) for _ in range(DRAWS)]
         per_value = torch.stack(surprises).mean((0, 2))
@@ -131,7 +132,7 @@ class Autoencoder(Generative):
         """Mean and log-variance, (N, D) each; variance 1 where not variational."""
         if self.filled:
             x = F.pad(x, (0, self.filled, 0, self.filled), mode="replicate")
-        told = self.posterior(self.stages(x).flatten(1))
+        told = self.posterior(self.stages(x).flatten(1)).to(x.dtype)
         if not self.variational:
             return told, torch.zeros_like(told)
         mean, spread = told.chunk(2, dim=1)
@@ -142,12 +143,11 @@ class Autoencoder(Generative):
 
     def _left(self, x: Tensor, z: Tensor) -> Tensor:
         """Mean squared error of each channel, (N, C)."""
-        return (self.decode(z).float() - x.float()).square().mean((2, 3))
+        return (self.decode(z).to(x.dtype) - x).square().mean((2, 3))
 
 
 def divergence(mean: Tensor, log_variance: Tensor) -> Tensor:
     """KL(N(m, diag s^2) | N(0, I)) = sum(m^2 + s^2 - 1 - log s^2) / 2 in nats, (N,) of (N, D) each."""
-    mean, log_variance = mean.float(), log_variance.float()
     return (mean.square() + log_variance.exp() - 1 - log_variance).sum(1) / 2
 
 
