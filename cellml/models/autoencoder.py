@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from cellml.errors import UserError
 from cellml.models import zoo
 from cellml.models.generative import Generative, checked
+from cellml.models.invertible.heads import pool
 
 DRAWS = 8  # of the latent, for a log-likelihood
 _LEAST = 1e-4  # variance of normalised pixel values about their reconstruction
@@ -18,14 +19,17 @@ _MOMENTUM = 0.1
 
 
 class Autoencoder(Generative):
-    """Images (N, C, S, S) to a latent (N, D) and back; logits are a linear function of the latent.
+    """Images (N, C, S, S) to a latent (N, D, h, w) and back; logits are a linear function of the latent, pooled.
+
+    The latent is maps of h = w = S / 2^L after L stages, which keep what stands where, or D numbers, h = w = 1, one
+    code of the whole image.
 
     Variational (Kingma and Welling 2014, arXiv 1312.6114): q(z|x) = N(m(x), diag s(x)^2), p(z) = N(0, I) and
     p(x|z) = N(decode(z), v), one variance v a channel, that of what is left in the training batch (the optimal one:
     Rybkin et al. 2021, sigma-VAE, arXiv 2006.13202). `encode` gives m(x). Not variational: z = m(x), |z|^2 / 2 in
     place of the divergence (Ghosh et al. 2020, arXiv 1903.12436).
 
-    A side that is no multiple of 2^L, L stages, is filled up by repeating its last row and column, which the way back
+    A side that is no multiple of 2^L is filled up by repeating its last row and column, which the way back
     cuts off again.
 
     Args:
@@ -35,6 +39,7 @@ class Autoencoder(Generative):
         dropout: before the last layer.
         widths: channels of each stage; a stage halves the side.
         latent: D.
+        maps: the latent is maps; else numbers.
         variational: draw z in training.
         reconstruction: weight, beside the class loss, of the negative log-likelihood given z in nats a pixel value.
         kl: weight of the divergence of q(z|x) from p(z), in nats over the number of pixel values too.
@@ -49,8 +54,9 @@ class Autoencoder(Generative):
         size: int,
         *,
         dropout: float = 0.0,
-        widths: Sequence[int] = (32, 64, 128, 128),
-        latent: int = 64,
+        widths: Sequence[int] = (32, 64, 128),
+        latent: int = 16,
+        maps: bool = True,
         variational: bool = True,
         reconstruction: float = 1.0,
         kl: float = 1.0,
@@ -65,11 +71,10 @@ class Autoencoder(Generative):
         self.num_classes, self.size, self.variational = num_classes, size, variational
         self.reconstruction, self.kl = reconstruction, kl
         self.filled = -size % 2 ** len(filters)
-        self.side = (size + self.filled) // 2 ** len(filters)
-        flat = filters[-1] * self.side**2
+        kernel = 1 if maps else (size + self.filled) // 2 ** len(filters)
         self.stages = nn.Sequential(*(_down(*pair) for pair in pairwise([channels, *filters])))
-        self.posterior = nn.Linear(flat, 2 * latent if variational else latent)
-        self.start = nn.Linear(latent, flat)
+        self.posterior = nn.Conv2d(filters[-1], 2 * latent if variational else latent, kernel)
+        self.start = nn.ConvTranspose2d(latent, filters[-1], kernel)
         upwards = [_up(*pair) for pair in pairwise(filters[::-1])]
         self.back = nn.Sequential(*_settled(filters[-1]), *upwards, _double(filters[0], channels, bias=True))
         self.fc = zoo.Linear(latent, num_classes, dropout)
@@ -83,17 +88,16 @@ class Autoencoder(Generative):
         return self.fc
 
     def encode(self, x: Tensor) -> Tensor:
-        """Means m(x) of the latent, (N, D) of images (N, C, S, S)."""
+        """Means m(x) of the latent, (N, D, h, w) of images (N, C, S, S)."""
         return self._latent(x)[0]
 
     def decode(self, z: Tensor) -> Tensor:
-        """Means (N, C, S, S) of the images of latents (N, D)."""
-        maps = self.start(z).unflatten(1, (-1, self.side, self.side))
-        return self.back(maps)[:, :, : self.size, : self.size]
+        """Means (N, C, S, S) of the images of latents (N, D, h, w)."""
+        return self.back(self.start(z))[:, :, : self.size, : self.size]
 
     def logits(self, z: Tensor) -> Tensor:
-        """Logits (N, K), a linear function of latents (N, D)."""
-        return self.fc(z)
+        """Logits (N, K), a linear function of latents (N, D, h, w)."""
+        return self.fc(pool(z))
 
     def learn(self, x: Tensor, targets: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
         """Logits (N, K) of a drawn latent, and the weighted mean of -r log p(x|z) + k KL(q(z|x) | p(z)).
@@ -129,10 +133,10 @@ class Autoencoder(Generative):
         return -per_value * x[0].numel() - divergence(mean, spread)
 
     def _latent(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and log-variance, (N, D) each; variance 1 where not variational."""
+        """Mean and log-variance, (N, D, h, w) each; variance 1 where not variational."""
         if self.filled:
             x = F.pad(x, (0, self.filled, 0, self.filled), mode="replicate")
-        told = self.posterior(self.stages(x).flatten(1)).to(x.dtype)
+        told = self.posterior(self.stages(x)).to(x.dtype)
         if not self.variational:
             return told, torch.zeros_like(told)
         mean, spread = told.chunk(2, dim=1)
@@ -147,8 +151,8 @@ class Autoencoder(Generative):
 
 
 def divergence(mean: Tensor, log_variance: Tensor) -> Tensor:
-    """KL(N(m, diag s^2) | N(0, I)) = sum(m^2 + s^2 - 1 - log s^2) / 2 in nats, (N,) of (N, D) each."""
-    return (mean.square() + log_variance.exp() - 1 - log_variance).sum(1) / 2
+    """KL(N(m, diag s^2) | N(0, I)) = sum(m^2 + s^2 - 1 - log s^2) / 2 in nats, (N,) of (N, ...) each."""
+    return (mean.square() + log_variance.exp() - 1 - log_variance).flatten(1).sum(1) / 2
 
 
 def _surprise(left: Tensor, variance: Tensor) -> Tensor:
