@@ -62,14 +62,13 @@ def figure(embeddings: npt.NDArray, targets: npt.NDArray[np.integer], classes: t
         colour = style.MUTED if k < 0 else style.COLOURS[k % len(style.COLOURS)]
         marker = "." if k < 0 else MARKERS[k // len(style.COLOURS) % len(MARKERS)]
         label = f"{name} ({len(chosen):,})"
-        ax.scatter(*chosen.T, s=size, c=colour, marker=marker, alpha=0.7, linewidths=0, label=label)
+        ax.scatter(chosen[:, 0], chosen[:, 1], s=size, c=colour, marker=marker, alpha=0.7, linewidths=0, label=label)
     for k in range(len(classes)):
         if (targets == k).any():
-            mean = scores[targets == k].mean(axis=0)
-            ax.scatter(*mean, s=140, c=style.COLOURS[k % len(style.COLOURS)], marker="X", edgecolors="white", zorder=3)
-    for say, number, share in zip((ax.set_xlabel, ax.set_ylabel), (1, 2), shares, strict=True):
-        say(f"Principal component {number} ({100 * share:.1f} % of the variance)")
-    ax.set_title(title)
+            x, y = scores[targets == k].mean(axis=0)
+            ax.scatter(x, y, s=140, c=style.COLOURS[k % len(style.COLOURS)], marker="X", edgecolors="white", zorder=3)
+    axes = (f"Principal component {k + 1} ({100 * share:.1f} % of the variance)" for k, share in enumerate(shares))
+    ax.set(xlabel=next(axes), ylabel=next(axes), title=title)
     style.grid(ax)
     made.legend(loc="outside lower center", ncols=min(4, len(classes) + 1), markerscale=2 if size < 12 else 1)
     return made
