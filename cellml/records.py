@@ -14,16 +14,31 @@ from cellml.data import figures as sheets
 from cellml.data.display import to_rgb
 from cellml.data.manifest import Manifest
 from cellml.data.prepare import Dataset
-from cellml.evaluation import composition, figures, metrics, segments, sequence_figures, stages
+from cellml.errors import UserError
+from cellml.evaluation import (
+    composition,
+    figures,
+    latent,
+    metrics,
+    reconstruction,
+    segments,
+    sequence_figures,
+    stages,
+)
 from cellml.evaluation.predictions import Predictions
+from cellml.models.classifier import Classifier
+from cellml.models.ensemble import Ensemble
 from cellml.sequences import learn
 from cellml.sequences.decode import Decoder
 from cellml.tracking import names
 from cellml.tracking.run import Run
 from cellml.training import fit as training
+from cellml.training import way_back
 
 COMPARED = ("confusion", "mistakes", "label_matrix")  # figures that the UI shows side by side for several runs
 BASELINE = ("accuracy", "balanced_accuracy", "f1_macro", "log_loss")
+EXACT = 1e-3  # relative error of a way back up to which images and what is made of them look the same
+MAPPED, SHEET = 2000, 9  # images on a map of embeddings, and on a sheet of images there and back
 OF_LABELS = ("accuracy", "balanced_accuracy", "f1_macro", *segments.METRICS)  # metrics that decoded stages have
 
 
@@ -88,10 +103,61 @@ def log_predictions(
     tracked.metrics(keyed(record), step=None if after is None else after + 1)
 
 
+def log_way_back(
+    model: Classifier | Ensemble, dataset: Dataset, tracked: Run, *, best: int = 0, device: str = "auto"
+) -> None:
+    """Log what networks that turn embeddings back into images do with those of validation; nothing for others.
+
+    `val/round_trip`, the largest relative error; a map of the embeddings; and, where the way back is not exact, a sheet
+    of what it makes of the images.
+
+    Args:
+        model: an ensemble's figures are those of one member.
+        dataset: the images.
+        tracked: the run that receives it.
+        best: position of that member.
+        device: auto, cpu, cuda or mps.
+    """
+    rows = dataset.manifest.split("val")
+    if rows.sequences is not None:
+        return
+    try:
+        error = way_back.round_trip(model, dataset, rows, device)
+    except UserError as fault:
+        note(f"no val/round_trip: {fault}")
+        return
+    if error is None:
+        return
+    tracked.metrics({"val/round_trip": error})
+    shown = model if isinstance(model, Classifier) else model.weighted()[best][0]
+    mapped = rows.where(_spread(np.arange(len(rows)), MAPPED))
+    title = f"Embeddings by {shown.spec.backbone}, {len(mapped):,} validation images"
+    found = way_back.embedded(shown, dataset, mapped, device)
+    tracked.figure(latent.figure(found, mapped.known_targets, mapped.classes, title), "figures/latent.png")
+    if error > EXACT:
+        few = rows.where(
+            np.concatenate([_spread(of, -(-SHEET // len(rows.classes))) for of in _by_class(rows)])[:SHEET]
+        )
+        title = f"{shown.spec.backbone}, there and back, relative error {error:.2g} at most"
+        images, made = way_back.made(shown, dataset, few, device)
+        labels = ["" if k < 0 else few.classes[k] for k in few.targets]
+        tracked.figure(reconstruction.sheet(images, made, labels, title=title), "figures/reconstruction.png")
+
+
 def keyed(record: dict[str, float]) -> dict[str, float]:
     """Metrics that have a value, under names that MLflow takes: the class in `val/recall_CD4+` is escaped."""
     parted = ((key.rpartition("/"), value) for key, value in record.items() if math.isfinite(value))
     return {f"{prefix}{slash}{names.slug(name)}": value for (prefix, slash, name), value in parted}
+
+
+def _by_class(rows: Manifest) -> list[npt.NDArray[np.int64]]:
+    """Positions of each class's rows, and at last those of unknown class."""
+    return [np.flatnonzero(rows.targets == k) for k in [*range(len(rows.classes)), -1]]
+
+
+def _spread(positions: npt.NDArray[np.int64], count: int) -> npt.NDArray[np.int64]:
+    """At most so many of them, evenly spaced."""
+    return positions[np.unique(np.linspace(0, len(positions) - 1, count).astype(int))] if len(positions) else positions
 
 
 def _log_stages(folder: Path, split: str, predicted: Predictions) -> None:

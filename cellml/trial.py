@@ -27,7 +27,7 @@ from cellml.sequences.decode import Decoder
 from cellml.tracking import registry
 from cellml.tracking.run import Run
 from cellml.training import fit as training
-from cellml.training import folds, kept, losses, way_back
+from cellml.training import folds, kept, losses
 from cellml.training.predict import predict
 
 OnStep = Callable[[int, float], None]
@@ -142,27 +142,13 @@ def run(
     learned = outcome.classifier.spec.decoder
     decoder = None if learned is None else Decoder.from_dict(learned)
     records.log_predictions(dataset, tracked, predictions, after=experiment.train.epochs, decoder=decoder)
-    _log_round_trip(outcome.classifier, experiment, dataset, tracked)
+    records.log_way_back(outcome.classifier, dataset, tracked, best=outcome.best, device=experiment.train.device)
     shown = "test" if "test" in predictions else outcome.judged
     if experiment.explain.count:
         _explain(outcome.classifier, experiment, dataset, predictions[shown], tracked)
     if outcome.kept is not None:
         shutil.rmtree(outcome.kept, ignore_errors=True)
     return outcome
-
-
-def _log_round_trip(model: Classifier | Ensemble, experiment: Experiment, dataset: Dataset, tracked: Run) -> None:
-    """Log `val/round_trip` of networks that turn embeddings back into images."""
-    rows = dataset.manifest.split("val")
-    if rows.sequences is not None:
-        return
-    try:
-        error = way_back.round_trip(model, dataset, rows, experiment.train.device)
-    except UserError as fault:
-        records.note(f"no val/round_trip: {fault}")
-        return
-    if error is not None:
-        tracked.metrics({"val/round_trip": error})
 
 
 def _explain(

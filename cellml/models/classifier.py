@@ -54,6 +54,10 @@ class Classifier(nn.Module):
         """What the network sees, of prepared raw pixel values: ((x - low) / (high - low) - mean) / std."""
         return ((prepared - self.low) / self.scale - self.mean) / self.std
 
+    def denormalise(self, seen: torch.Tensor) -> torch.Tensor:
+        """Raw pixel values of normalised images, what `normalise` had; values beyond the type's are not clipped."""
+        return (seen * self.std + self.mean) * self.scale + self.low
+
     def logits(self, prepared: torch.Tensor) -> torch.Tensor:
         """Logits (N, K) of prepared raw pixel values (N, C, S, S), before offsets and temperature."""
         return self.net(self.normalise(prepared))

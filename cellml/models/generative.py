@@ -1,6 +1,7 @@
 """What every network has that classifies images and can also turn an embedding back into an image."""
 
 from abc import ABC, abstractmethod
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -58,3 +59,15 @@ class Generative(nn.Module, ABC):
         """Relative error |decode(encode(x)) - x| / |x| of each of some images (N, C, S, S), (N,)."""
         gone = (self.decode(self.encode(x)) - x).flatten(1).norm(dim=1)
         return gone / x.flatten(1).norm(dim=1).clamp_min(torch.finfo(x.dtype).tiny)
+
+
+def checked(name: str, values: Any, least: int) -> list[int]:
+    """Whole numbers, one a stage, each at least `least`.
+
+    Raises:
+        ValueError: others, or none.
+    """
+    given = list(values) if isinstance(values, list | tuple) else []
+    if not given or not all(isinstance(value, int) and value >= least for value in given):
+        raise ValueError(f"expected {name} as whole numbers of at least {least}, one a stage, got {values}")
+    return given

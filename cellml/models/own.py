@@ -7,12 +7,14 @@ from typing import Any
 import torch
 from torch import nn
 
+from cellml.models.autoencoder import Autoencoder
 from cellml.models.invertible.networks import CouplingFlow, IResNet
 from cellml.registry import Registry
 
 OWN: Registry = Registry("backbone")
 OWN.register("iresnet")(IResNet)
 OWN.register("coupling")(CouplingFlow)
+OWN.register("autoencoder")(Autoencoder)
 
 
 @OWN.register("mitosis_cnn")

@@ -39,7 +39,7 @@ def test_forward_and_loss_follow_from_the_rest():
 
 
 @pytest.mark.parametrize("inserted", [{"attention": "se@1"}, {"attention": "se1d@pool"}, {"hidden_units": 8}])
-@pytest.mark.parametrize("name", ["iresnet", "coupling"])
+@pytest.mark.parametrize("name", ["iresnet", "coupling", "autoencoder"])
 def test_nothing_may_stand_in_the_way_back(name, inserted):
     with pytest.raises(UserError, match=f"{name!r} must find its way back.*set attention to none and mode to finetune"):
         backbones.create(name, channels=3, num_classes=2, size=16, **inserted)

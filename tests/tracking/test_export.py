@@ -41,6 +41,7 @@ def close_to(program, classifier, images):
         ("test_vit", "uint16", 2, {"crop": None, "size": 96}),
         ("iresnet", "uint8", 3, {"options": {"blocks": [1, 1], "widths": [4, 6]}, "size": 18}),
         ("coupling", "uint16", 2, {"options": {"steps": [1, 1], "widths": [4, 6], "head": "gaussian"}}),
+        ("autoencoder", "uint8", 3, {"options": {"widths": [4, 6], "latent": 5}, "size": 18}),
     ],
 )
 def test_the_program_is_the_model(run, make_classifier, make_images, monkeypatch, backbone, dtype, channels, values):

@@ -1,10 +1,10 @@
 """The invertible backbones: residual (i-ResNet) and coupling (Glow)."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 from torch import nn
 
+from cellml.models.generative import checked
 from cellml.models.invertible.flow import Flow
 from cellml.models.invertible.layers import ActNorm, Coupling, Mix, Squeeze
 from cellml.models.invertible.residual import NoContraction, Residual
@@ -102,7 +102,7 @@ def _shapes(
     channels: int, size: int, depths: Sequence[int], widths: Sequence[int]
 ) -> Iterator[tuple[int, int, int, int]]:
     """Channels, side, depth and width of each stage."""
-    counts, between = _checked("blocks or steps", depths, 1), _checked("widths", widths, 1)
+    counts, between = checked("blocks or steps", depths, 1), checked("widths", widths, 1)
     if len(counts) != len(between):
         raise ValueError(f"expected as many widths as stages, got {counts} and {between}")
     side = size + -size % 2 ** len(counts)
@@ -118,11 +118,3 @@ def _check(net: nn.Module, _: object) -> None:
                 f"Expected residual blocks that contract, {name} has a branch of norm {bound:.3g} (below 1 wanted) "
                 "after loading: the weights were changed since they were trained; load the original ones"
             )
-
-
-def _checked(name: str, values: Any, least: int) -> list[int]:
-    """Whole numbers, one a stage, each at least `least`."""
-    given = list(values) if isinstance(values, list | tuple) else []
-    if not given or not all(isinstance(value, int) and value >= least for value in given):
-        raise ValueError(f"expected {name} as whole numbers of at least {least}, one a stage, got {values}")
-    return given
