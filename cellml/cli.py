@@ -19,6 +19,7 @@ LISTS = {
     "metrics": "cellml.evaluation.metrics:METRICS",
     "sequence_metrics": "cellml.evaluation.segments:METRICS",
     "explainers": "cellml.explain.base:EXPLAINERS",
+    "counterfactuals": "cellml.explain.counterfactual:METHODS",
     "backbones": "cellml.models.backbones",
     "sequences": "cellml.models.temporal.names",
     "attention": "cellml.models.attention:ATTENTION",
