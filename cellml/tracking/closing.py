@@ -20,7 +20,7 @@ from cellml.tracking.run import Run
 REASON = "cellml.reason"
 Ends = Mapping[type[BaseException], str]
 
-_came = threading.Event()  # SIGTERM, since the outermost block began
+_came: list[int] = []  # signals, since the outermost block began
 TRIES, PAUSE = 3, 0.5  # of closing a run, seconds between
 _log = logging.getLogger(__name__)
 
@@ -56,13 +56,13 @@ def closing(run: Run, ends: Ends) -> Iterator[None]:
     """A block after which the run has ended, unless the process is killed without notice.
 
     An exception that a signal raises may land where it is discarded, in a destructor or a library's callback: after
-    SIGTERM no block begins or ends as if nothing had happened.
+    SIGTERM or SIGINT no block begins or ends as if nothing had happened.
 
     Args:
         run: a run that is RUNNING.
         ends: exception class -> status, for exceptions that are no failure; the first match wins.
     """
-    with _sigterm_raises():
+    with _signals_raise():
         try:
             _check()
             yield
@@ -115,30 +115,45 @@ def _reason(error: BaseException) -> str:
 
 
 @contextmanager
-def _sigterm_raises() -> Iterator[None]:
-    """In the outermost block of the main thread, the first SIGTERM raises and later ones let the runs be closed."""
+def _signals_raise() -> Iterator[None]:
+    """In the outermost block of the main thread, the first SIGTERM raises and later ones let the runs be closed.
+
+    SIGINT raises as it does in Python, and is remembered; where it is ignored, as in a background job, it stays so.
+    """
     before = signal.getsignal(signal.SIGTERM)
-    if threading.current_thread() is not threading.main_thread() or before in (_raise, _ignore):
+    if threading.current_thread() is not threading.main_thread() or before in (_terminate, _ignore):
         yield
         return
     _came.clear()
-    signal.signal(signal.SIGTERM, _raise)
+    signal.signal(signal.SIGTERM, _terminate)
+    ours = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if ours:
+        signal.signal(signal.SIGINT, _interrupt)
     try:
         yield
     finally:
         signal.signal(signal.SIGTERM, before if before is not None else signal.SIG_DFL)
+        if ours:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         _came.clear()
 
 
-def _raise(number: int, frame: FrameType | None) -> None:
+def _terminate(number: int, frame: FrameType | None) -> None:
     signal.signal(signal.SIGTERM, _ignore)
-    _came.set()
-    raise Terminated(f"signal {number}")
+    _came.append(number)
+    _check()
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    _came.append(number)
+    raise KeyboardInterrupt
 
 
 def _check() -> None:
-    if _came.is_set():
+    if signal.SIGTERM in _came:
         raise Terminated(f"signal {int(signal.SIGTERM)}")
+    if _came:
+        raise KeyboardInterrupt
 
 
 def _ignore(number: int, frame: FrameType | None) -> None:

@@ -206,28 +206,43 @@ def test_the_handler_of_sigterm_is_given_back(store, experiment):
     assert signal.getsignal(signal.SIGTERM) is before
 
 
+@pytest.fixture
+def interruptible():
+    """SIGINT raises, as in a shell; in a background job it is ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.parametrize("opened", [False, True])
-def test_a_sigterm_that_something_swallows_still_ends_the_runs(store, experiment, opened):
+@pytest.mark.parametrize(
+    ("number", "raised", "reason"),
+    [(signal.SIGTERM, runs.Terminated, "SIGTERM"), (signal.SIGINT, KeyboardInterrupt, "interrupted")],
+)
+def test_a_signal_that_something_swallows_still_ends_the_runs(
+    store, experiment, interruptible, opened, number, raised, reason
+):
     def swallowed():
-        with contextlib.suppress(runs.Terminated):  # as in a destructor
-            os.kill(os.getpid(), signal.SIGTERM)
+        with contextlib.suppress(KeyboardInterrupt):  # as in a destructor
+            os.kill(os.getpid(), number)
 
     def sweep():
         with runs.parent("sweep", experiment) as parent:
             if not opened:
                 swallowed()
             with runs.child(parent, "trial", {}, {}):
-                assert opened, "a run began after SIGTERM"
+                assert opened, "a run began after the signal"
                 swallowed()
-            raise AssertionError("the runs went on after SIGTERM")
+            raise AssertionError("the runs went on after the signal")
 
-    with pytest.raises(runs.Terminated):
+    with pytest.raises(raised):
         sweep()
     client = MlflowClient()
     closed = client.search_runs([one.experiment_id for one in client.search_experiments()])
     assert len(closed) == 2
     for entity in closed:
-        assert (entity.info.status, entity.data.tags["cellml.reason"]) == ("KILLED", "SIGTERM")
+        assert (entity.info.status, entity.data.tags["cellml.reason"]) == ("KILLED", reason)
     with runs.parent("sweep", experiment):
         pass  # the next command is not concerned
 
