@@ -70,6 +70,15 @@ def _command(function: Callable[..., Any]) -> Callable[..., Any]:
     return click.option("--experiment", required=True, metavar="FILE", help="The experiment file (YAML).")(function)
 
 
+def _registered(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A command on a registered model and the images of an experiment file, the model's own by default."""
+    function = click.option("--data", default="", help="Folder or s3:// prefix with the images.")(function)
+    function = click.option(
+        "--experiment", default="", metavar="FILE", help="The experiment file; the model's own by default."
+    )(function)
+    return click.option("--model", required=True, help="models:/NAME@champion or models:/NAME/VERSION.")(function)
+
+
 def _keep(context: click.Context, parameter: click.Parameter, value: str) -> None:
     context.meta[parameter.name] = value
 
@@ -165,9 +174,7 @@ def ensemble(context: click.Context, experiment: str, data: str, models: str, ru
 
 
 @cli.command(context_settings=OVERRIDES)
-@click.option("--model", required=True, help="models:/NAME@champion or models:/NAME/VERSION.")
-@click.option("--experiment", default="", metavar="FILE", help="The experiment file; the model's own by default.")
-@click.option("--data", default="", help="Folder or s3:// prefix with the images.")
+@_registered
 @click.option("--methods", default="", help="Explainers separated by commas.")
 @click.option("--count", default="", help="Images a class.")
 @click.pass_context
@@ -182,10 +189,8 @@ def explain(context: click.Context, model: str, experiment: str, data: str, meth
 
 
 @cli.command(context_settings=OVERRIDES)
-@click.option("--model", required=True, help="models:/NAME@champion or models:/NAME/VERSION.")
+@_registered
 @click.option("--judge", required=True, help="Another registered model of the same classes.")
-@click.option("--experiment", default="", metavar="FILE", help="The experiment file; the model's own by default.")
-@click.option("--data", default="", help="Folder or s3:// prefix with the images.")
 @click.option("--method", default="", help="means, boundary or search; of a model without a way back to images search.")
 @click.option("--source", default="", help="Class that cells come from; each in turn by default.")
 @click.option("--target", default="", help="Class that they go to; each other in turn by default.")
@@ -231,9 +236,7 @@ def movie(model: str, **given: str) -> None:
 
 
 @cli.command(context_settings=OVERRIDES)
-@click.option("--model", required=True, help="models:/NAME@champion or models:/NAME/VERSION.")
-@click.option("--experiment", default="", metavar="FILE", help="The experiment file; the model's own by default.")
-@click.option("--data", default="", help="Folder or s3:// prefix with the images.")
+@_registered
 @click.option("--negative", default="", help="Control that others are to look like, the wild type say.")
 @click.option("--positive", default="", help="Control at the other end of the score, the disease say.")
 @click.option("--plate", default="", help="Column; plate by default, null for none.")

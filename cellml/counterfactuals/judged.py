@@ -8,6 +8,7 @@ import numpy.typing as npt
 import pandas as pd
 import torch
 
+from cellml.data import geometry
 from cellml.data.manifest import Manifest
 from cellml.data.prepare import Dataset
 from cellml.evaluation import counterfactuals as measures
@@ -163,7 +164,4 @@ def _rounded(images: npt.NDArray[np.float32], dtype: str) -> npt.NDArray[np.floa
 
 def _resized(judge: Classifier, images: npt.NDArray[np.float32]) -> torch.Tensor:
     """Images of the model's size as the judge sees them; both look at the same part of the cell."""
-    given, side = torch.from_numpy(images), judge.spec.size
-    if given.shape[-1] == side:
-        return given
-    return torch.nn.functional.interpolate(given, size=(side, side), mode="bilinear", antialias=True)
+    return geometry.fit(torch.from_numpy(images).permute(0, 2, 3, 1), None, judge.spec.size)

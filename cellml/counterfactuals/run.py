@@ -21,6 +21,7 @@ from cellml.models.classifier import Classifier
 from cellml.models.ensemble import Ensemble
 from cellml.models.generative import Generative
 from cellml.sequences.overlay.video import Gif
+from cellml.tracking.names import slug
 from cellml.tracking.run import Run
 
 FOLDER = "counterfactuals"
@@ -71,7 +72,7 @@ def run(
                 continue
             real = known[train.targets == classes.index(target)]
             judged = judging.judge_them(model, judge, dataset, cells, (source, target), method, means, real)
-            folder = top / FOLDER / f"{_safe(source)}_to_{_safe(target)}"
+            folder = top / FOLDER / _folder(source, target)
             folder.mkdir()
             _draw(judged, model, folder, f"{names}, {method}", settings.channels)
             _section(model, dataset, rows, (source, target), folder)
@@ -88,7 +89,7 @@ def run(
         pd.DataFrame(summary).to_csv(top / FOLDER / "summary.csv", index=False)
         pd.DataFrame(changes).to_csv(top / FOLDER / "changes.csv", index=False)
     for one in summary:
-        key = f"counterfactual/{one['source']}_to_{one['target']}"
+        key = f"counterfactual/{_folder(str(one['source']), str(one['target']))}"
         tracked.metrics({f"{key}/{name}": value for name, value in one.items() if isinstance(value, float)})
         say(
             f"{one['source']} to {one['target']}: {one['reached']:.0%} of {one['n']} reached the boundary, the judge "
@@ -172,5 +173,5 @@ def _of_class(
     return mine.where(chosen), len(mine) - len(right)
 
 
-def _safe(name: str) -> str:
-    return "".join(c if c.isalnum() or c in "-+" else "_" for c in name)
+def _folder(source: str, target: str) -> str:
+    return f"{slug(source)}_to_{slug(target)}"

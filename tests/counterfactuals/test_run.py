@@ -1,6 +1,6 @@
 """Counterfactuals of a data set, by a network that is a turn of the pixels, judged by another."""
 
-from contextlib import contextmanager
+import re
 
 import numpy as np
 import pandas as pd
@@ -17,6 +17,7 @@ from cellml.errors import UserError
 from cellml.models.classifier import Classifier, Spec, build
 from cellml.models.generative import Generative
 from cellml.training.predict import predict
+from tests.kept import Kept
 
 SIDE = 16
 D = 3 * SIDE * SIDE
@@ -45,20 +46,6 @@ class Turned(Generative):
 
     def log_likelihood(self, x):
         return x.flatten(1).sum(1)
-
-
-class Kept:
-    """Stands for a run: keeps artifacts in a folder."""
-
-    def __init__(self, folder):
-        self.folder, self.logged = folder, {}
-
-    @contextmanager
-    def artifacts(self):
-        yield self.folder
-
-    def metrics(self, values):
-        self.logged |= values
 
 
 @pytest.fixture(scope="module")
@@ -158,6 +145,13 @@ def test_what_does_not_go_together_is_one_line(dataset, make, changes, settings,
     with pytest.raises(UserError, match=said) as caught:
         ran(make(), make(seed=1, **changes), dataset, Settings(**settings), tmp_path / "out")
     assert "\n" not in str(caught.value)
+
+
+def test_pairs_of_classes_with_any_names_have_files_and_metrics_of_their_own():
+    names = ["CD4+", "CD4_", "a/b", "50%"]
+    made = [subject._folder(source, target) for source in names for target in names]
+    assert len(set(made)) == len(made)
+    assert all(re.fullmatch(r"[\w.\- ]+", name) for name in made)
 
 
 def test_settings_are_read_from_the_command_line():

@@ -1,5 +1,4 @@
 import re
-from contextlib import contextmanager
 
 import numpy as np
 import pandas as pd
@@ -11,22 +10,9 @@ from cellml.errors import UserError
 from cellml.movies import run as subject
 from cellml.movies.run import Model
 from cellml.movies.settings import Settings
+from tests.kept import Kept
 from tests.movies.test_crops import silent
 from tests.sequences import fields as helpers
-
-
-class Kept:
-    """Stands for a run: keeps artifacts in a folder."""
-
-    def __init__(self, folder):
-        self.folder, self.logged = folder, {}
-
-    @contextmanager
-    def artifacts(self):
-        yield self.folder
-
-    def metrics(self, values):
-        self.logged |= values
 
 
 @pytest.fixture

@@ -1,5 +1,3 @@
-from contextlib import contextmanager
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -11,22 +9,9 @@ from cellml.errors import UserError
 from cellml.screening import run as subject
 from cellml.screening.run import Model
 from tests.evaluation.screens import cells
+from tests.kept import Kept
 
 SETTINGS = {"negative": "WT", "positive": "DS", "resamples": 100}
-
-
-class Kept:
-    """Stands for a run: keeps artifacts in a folder."""
-
-    def __init__(self, folder):
-        self.folder, self.logged = folder, {}
-
-    @contextmanager
-    def artifacts(self):
-        yield self.folder
-
-    def metrics(self, values):
-        self.logged |= values
 
 
 @pytest.fixture(scope="module")

@@ -153,13 +153,8 @@ def crossing(value: Callable[[Tensor], Tensor], count: int, device: torch.device
     return torch.where(above, found, torch.nan)
 
 
-def raw(classifier: Classifier, normalised: Tensor) -> Tensor:
-    """Raw pixel values of normalised ones, the way back of `Classifier.normalise`."""
-    return (normalised * classifier.std + classifier.mean) * classifier.scale + classifier.low
-
-
 def _pixels(classifier: Classifier, way: Way, step: Tensor) -> npt.NDArray[np.float32]:
-    return raw(classifier, way.at(step)).float().cpu().numpy()
+    return classifier.denormalise(way.at(step)).float().cpu().numpy()
 
 
 def _classes(given: npt.ArrayLike, classifier: Classifier, count: int) -> Tensor:

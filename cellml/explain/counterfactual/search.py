@@ -1,12 +1,10 @@
 """Counterfactuals by gradient search in the pixels: for any classifier, as a baseline."""
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 
 from cellml.explain.base import at_least
-from cellml.explain.counterfactual.base import METHODS, Way, margin
+from cellml.explain.counterfactual.base import METHODS, Way, crossing, margin
 from cellml.models.classifier import Classifier
 
 
@@ -60,16 +58,8 @@ def search(
         def along(step: Tensor) -> Tensor:
             return x + step.reshape(-1, 1, 1, 1) * way
 
-        first = _first(lambda step: margin(classifier, classifier.net(along(step)), source, target), x)
+        def odds_at(step: Tensor) -> Tensor:
+            return margin(classifier, classifier.net(along(step)), source, target)
+
+        first = crossing(odds_at, len(x), x.device, most=1.0)
     return Way(along, first, torch.ones_like(first))
-
-
-def _first(value: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-    """The step in (0, 1] at which a function is first seen to be above 0, (N,), NaN where it is not at 1."""
-    low, high = x.new_zeros(len(x)), x.new_ones(len(x))
-    reached = value(high) >= 0
-    for _ in range(12):
-        middle = (low + high) / 2
-        over = value(middle) >= 0
-        low, high = torch.where(over, low, middle), torch.where(over, middle, high)
-    return torch.where(reached, high, torch.nan)

@@ -11,7 +11,7 @@ from matplotlib.offsetbox import AnnotationBbox, OffsetImage
 from torch import Tensor
 
 from cellml.evaluation import style
-from cellml.explain.counterfactual.base import Array, raw
+from cellml.explain.counterfactual.base import Array
 from cellml.models import backbones
 from cellml.models.classifier import Classifier, calibrated
 from cellml.models.generative import Generative
@@ -125,7 +125,7 @@ def decoded(classifier: Classifier, through: Plane, places: Array, shape: Sequen
     z = torch.from_numpy(through.points(places)).float().reshape(-1, *shape)
     assert isinstance(classifier.net, Generative)
     with torch.no_grad():
-        return raw(classifier, classifier.net.decode(z)).float().numpy()
+        return classifier.denormalise(classifier.net.decode(z)).float().numpy()
 
 
 @style.styled

@@ -1,6 +1,7 @@
 """Linear classifiers of a flow's pooled embedding, and the density that each gives the embedding."""
 
 import math
+from abc import ABC, abstractmethod
 
 import torch
 import torch.nn.functional as F
@@ -17,12 +18,12 @@ def pool(z: Tensor) -> Tensor:
     return z.flatten(2).sum(2) / math.sqrt(z[0, 0].numel())
 
 
-class Head(zoo.Linear):
+class Head(zoo.Linear, ABC):
     """Pooled embeddings (N, C) to logits (N, K), with a density of whole embeddings."""
 
+    @abstractmethod
     def log_density(self, z: Tensor) -> Tensor:
         """log p(z), (N,) of (N, C, h, w)."""
-        raise NotImplementedError
 
 
 class LinearHead(Head):

@@ -81,7 +81,7 @@ def test_training_on_likelihood_makes_the_images_likelier(name):
     optimizer = torch.optim.Adam(net.parameters(), lr=5e-3)
     net.learn(data, torch.eye(3)[torch.zeros(64, dtype=torch.long)], torch.ones(64))  # the scales of the first batch
     net.eval()
-    before = float(net.log_likelihood(data).mean()) / 64
+    before = float(net.log_likelihood(data).mean().detach()) / 64
     net.train()
     for _ in range(40):
         optimizer.zero_grad()
