@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 from rich.table import Table
 
 from cellml import heatmaps
-from cellml.compare import baselines, cells, collect, cost, formats, members, report, sequences, table, words
+from cellml.compare import baselines, cells, collect, controls, cost, formats, members, report, sequences, table, words
 from cellml.config import Experiment
 from cellml.data import external
 from cellml.data.external import External
@@ -63,6 +63,8 @@ def run(experiment: Experiment, dataset: Dataset, sets: Sequence[External], pare
     test, settings = dataset.manifest.split("test"), experiment.compare
     if not len(test):
         raise UserError("Expected test rows to compare models on, found none; set split.test or name a test split")
+    if names := controls.absent(test, experiment.screen):
+        say(f"no Z': no test {test.unit} of the control {' or '.join(names)}")
     entries = registry.entries(experiment.name, settings.entries)
     say(f"comparing {len(entries)} models on {len(test)} test {test.unit}s, digest {test.digest}")
     device = experiment.train.device
@@ -72,9 +74,10 @@ def run(experiment: Experiment, dataset: Dataset, sets: Sequence[External], pare
     counts = dataset.manifest.split("train").counts
     strips, scores = _explained(evaluated, dataset, test, experiment, say)
     frequencies = dataset.manifest.split("train").frequencies
-    ranked = table.build(evaluated, test, frequencies, settings, scores, sets)
+    ranked = table.build(evaluated, test, frequencies, settings, scores, sets, experiment.screen)
     over_time = sequences.table(table.ordered(evaluated, settings), settings)
     scored, further = sequences.beside(ranked, over_time)
+    further += ("z_prime",) if "z_prime" in scored else ()
     alone = members.table({(one.entry.name, one.entry.version): one.members for one in evaluated if one.members})
     benchmark = report.Benchmark(
         name=experiment.name,

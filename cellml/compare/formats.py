@@ -24,7 +24,10 @@ _FURTHER = {
     "balanced_accuracy_thresholded": "bal. accuracy at thresholds",
     "rmse": "RMSE",
     "composition_rmse": "composition RMSE",
+    "z_prime": "Z'",
+    "robust_z_prime": "robust Z'",
 }
+_ENDS = ("z_prime_low", "z_prime_high")  # shown beside their middle
 _NARROW = ("balanced_accuracy_thresholded", "composition_rmse")  # of these, what the short tables show
 _FAITHFULNESS = ("deletion", "insertion", "pointing_game")
 
@@ -92,9 +95,9 @@ def shortened(settings: str, most: int = 2) -> str:
     return ", ".join(parts[:most]) + (f" and {more} more" if more > 0 else "")
 
 
-def interval(row: Any, of: str = "") -> str:
-    """Balanced accuracy with its interval, of an external set's columns by its prefix: "0.812 [0.780, 0.842]"."""
-    return between(*(row[f"{of}balanced_accuracy{end}"] for end in ("", "_low", "_high")))
+def interval(row: Any, key: str = "balanced_accuracy") -> str:
+    """A score of a row with its interval: "0.812 [0.780, 0.842]"."""
+    return between(*(row[f"{key}{end}"] for end in ("", "_low", "_high")))
 
 
 def between(point: float, low: float, high: float) -> str:
@@ -106,7 +109,7 @@ def further(table: pd.DataFrame) -> list[tuple[str, str]]:
     """Key and head of the columns after `identical_to` that hold anything; not of external sets."""
     columns = list(table.columns)
     elsewhere = [f"{name}_{key}" for name, rows in table.attrs["externals"].items() for key in rows[0]]
-    shown = [key for key in columns[columns.index("identical_to") + 1 :] if key not in elsewhere]
+    shown = [key for key in columns[columns.index("identical_to") + 1 :] if key not in (*elsewhere, *_ENDS)]
     keys = [key for key in shown if table[key].notna().any()]
     of_rarest = {f"recall_{name}_thresholded": f"recall {name} at thresholds" for name in table.attrs["classes"]}
     return [(key, (_FURTHER | of_rarest).get(key, key.replace("_", " "))) for key in keys]
@@ -226,9 +229,11 @@ def short(table: pd.DataFrame) -> list[Column]:
     columns.append(Column("p Holm", True, corrected))
     for name in table.attrs["externals"]:
         score, area = _heads(name)
-        columns.append(Column(score, True, partial(interval, of=f"{name}_")))
+        columns.append(Column(score, True, partial(interval, key=f"{name}_balanced_accuracy")))
         columns.append(Column(area, True, partial(_cell, f"{name}_auroc")))
     columns.append(Column(MS, True, lambda row: number(row["ms_batch_1"], 1)))
+    if "z_prime" in table:
+        columns.append(Column("Z' [95 %]", True, partial(interval, key="z_prime")))
     shown = [*_NARROW, *_first_explained(table)]
     columns += [Column(head, True, partial(_cell, key)) for key, head in further(table) if key in shown]
     if any(note(row, table) for row in table.to_dict("records")):
@@ -261,6 +266,7 @@ def remarks(table: pd.DataFrame) -> list[str]:
     ]
     lines += [f"({letter}) identical predictions: {', '.join(group)}." for letter, group in twins(table).items()]
     lines += _experts(table)
+    lines += filter(None, [controls(table)])
     if not all(told(row) for row in table.to_dict("records")):
         lines.append(f"~ cannot be told from the best: p Holm, corrected for how many models, is {TOLD} or more.")
     for name, rows in table.attrs["externals"].items():
@@ -268,6 +274,17 @@ def remarks(table: pd.DataFrame) -> list[str]:
     over = "groups" if table.attrs.get("grouped", True) else "images"
     lines.append(f"Intervals: 95 % bootstrap over {over}. p vs best: paired on the same resamples, not corrected.")
     return lines
+
+
+def controls(table: pd.DataFrame) -> str:
+    """What Z' is of, as a sentence; "" where no controls are named."""
+    positive, negative = table.attrs.get("controls") or ("", "")
+    if not positive:
+        return ""
+    return (
+        f"Z' (Zhang 1999) and robust Z' (medians) are of single images of {positive} and {negative} by "
+        f"log p({positive}) - log p({negative})."
+    )
 
 
 def _experts(table: pd.DataFrame) -> Iterator[str]:

@@ -83,7 +83,7 @@ def html(
         two=len(test.classes) == 2,
         tile=f"{9 + 3 * max(len(test.classes), 3)}rem",
         counts=[{"name": c, "test": n, "train": train_counts.get(c, "")} for c, n in test.counts.items()],
-        notes=words.notes(settings, test, device),
+        notes=words.notes(settings, test, table, device),
         version=__version__,
     )
 
@@ -99,9 +99,11 @@ def _columns(table: pd.DataFrame, classes: Sequence[str]) -> list[dict[str, Any]
         ("expected_rank", "expected rank"),
     ]
     columns += [(key, head, False) for key, head in compared]
+    further = formats.further(table)
+    columns += [(key, head, False) for key, head in further if key == "z_prime"]
     columns += [(key, head, False) for key, head in words.HEADS.items() if key != "balanced_accuracy"]
     columns += [(f"recall_{name}", f"recall {name}", False) for name in classes]
-    columns += [(key, head, False) for key, head in formats.further(table)]
+    columns += [(key, head, False) for key, head in further if key != "z_prime"]
     columns += [(key, head, False) for key, head in against.IGNORING.items() if table[key].notna().any()]
     columns += [(f"{name}_balanced_accuracy", f"{name} balanced accuracy", False) for name in table.attrs["externals"]]
     columns += [(key, head, False) for key, head in words.COSTS.items()]
@@ -133,9 +135,8 @@ def _cells(
             cell |= {"text": value, "value": value}
         else:
             cell |= {"text": formats.number(value, DIGITS.get(key, 3)), "value": formats.number(value, 9)}
-            if key.endswith("balanced_accuracy"):
-                interval = formats.interval(row, key.removesuffix("balanced_accuracy"))
-                cell["detail"] = interval.removeprefix(cell["text"]).strip()
+            if key.endswith("balanced_accuracy") or key == "z_prime":
+                cell["detail"] = formats.interval(row, key).removeprefix(cell["text"]).strip()
         yield cell
 
 

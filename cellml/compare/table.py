@@ -6,10 +6,10 @@ from dataclasses import asdict
 import numpy as np
 import pandas as pd
 
-from cellml.compare import against, cost, external, scores
+from cellml.compare import against, controls, cost, external, scores
 from cellml.compare.collect import Evaluated
 from cellml.compare.formats import MAJORITY
-from cellml.config import Compare
+from cellml.config import Compare, Screen
 from cellml.data.external import External
 from cellml.data.manifest import Manifest
 from cellml.errors import UserError
@@ -52,6 +52,7 @@ def build(
     settings: Compare,
     explained: Mapping[str, Mapping[str, float]] | None = None,
     externals: Sequence[External] = (),
+    screen: Screen | None = None,
 ) -> pd.DataFrame:
     """Rank models on one test set; the last row is the baseline that knows only the training rows' frequencies.
 
@@ -62,20 +63,23 @@ def build(
         settings: `metric` ranks; `resamples` and `seed` make the intervals.
         explained: `Evaluated.name` -> scores of its heatmaps, by column.
         externals: further test sets, which every model predicted.
+        screen: whose controls Z' is of.
 
     Returns:
         M + 1 rows with `COLUMNS`, `recall_<class>` for every class, `identical_to`, the ranking metric where it is not
         among them, `accuracy_thresholded`, `f1_thresholded`, `balanced_accuracy_thresholded` and, of the rarest class,
         `recall_<class>_thresholded`, which score the classes that the models' operating thresholds say instead of the
         most probable ones (missing for a model without), where the test rows have soft labels `rmse` and
-        `composition_rmse`, the columns of `explained`, and those of `external.columns` for each set.
+        `composition_rmse`, the columns of `explained`, where both controls are classes of the test rows
+        `controls.COLUMNS`, and those of `external.columns` for each set.
         `balanced_accuracy_low` and `_high` are the 95 % interval over resampled groups; `against.columns` says what
         `against.COLUMNS` mean. Models with the same score share a rank; the baseline's is missing. `identical_to`
         names the entries with the same probabilities, by model and version, joined by ", ". `attrs` holds "metric",
         "classes", "rarest", the test rows' rarest class, "explained", the columns of `explained`, "ranks", the models'
         rank probabilities, "experts", how well experts agree where the test rows keep their votes
         (`experts.Agreement`), "externals", name -> the rows of `external.table`, and "sets", the `external.Ranks`
-        over all sets, "unit", what a test row is called, and "grouped", whether groups hold several.
+        over all sets, "unit", what a test row is called, "grouped", whether groups hold several, and "controls", the
+        positive and the negative one, or None, and "undefined", `Evaluated.name` -> why it has no Z'.
 
     Raises:
         UserError: no such metric, models that did not predict the same rows, or an external set whose name makes a
@@ -112,9 +116,14 @@ def build(
     table = pd.DataFrame(rows)
     table["rank"] = pd.array([*_ranks(points[:-1]), None], dtype="Int64")
     table = table[[*columns, *(c for c in table.columns if c not in columns)]]
+    undefined: dict[str, str] = {}
+    if screen is not None and controls.named(test, screen):
+        found, reasons = controls.columns(predictions, screen)
+        table = pd.concat([table, found], axis=1)
+        undefined = {one.name: why for one, why in zip(ranking, reasons, strict=False) if why}
     elsewhere = {one.name: external.table(one, ranking, train_counts, settings) for one in externals}
-    for name, found in elsewhere.items():
-        further = external.columns(name, found, rarest)
+    for name, scored_there in elsewhere.items():
+        further = external.columns(name, scored_there, rarest)
         if taken := [key for key in further if key in table]:
             raise UserError(
                 f"Expected names of external sets that make new columns, got {name!r}, which makes {taken[0]!r} again; "
@@ -130,7 +139,9 @@ def build(
         "experts": experts.agreement(test.votes, test.classes, test.groups, settings.resamples, settings.seed),
         "unit": test.unit,
         "grouped": len(set(test.groups)) < len(test),
-        "externals": {name: found.to_dict("records") for name, found in elsewhere.items()},
+        "controls": (screen.positive, screen.negative) if screen is not None and "z_prime" in table else None,
+        "undefined": undefined,
+        "externals": {name: scored_there.to_dict("records") for name, scored_there in elsewhere.items()},
         "sets": external.ranks(points[:-1], externals, ranking, settings),
     }
     return table

@@ -91,6 +91,8 @@ def warnings(table: pd.DataFrame, ranking: Sequence[Evaluated], test: Manifest) 
         only = formats.constant(row, table)
         if formats.rank(row) and only is not None:
             yield f"{formats.label(row)} gives every test image to {only}, as the baseline does to the commonest class."
+    for name, why in table.attrs["undefined"].items():
+        yield f"{name}: Z' is {why}."
     said: dict[str, list[str]] = {}
     for one in ranking:
         for warning in one.warnings:
@@ -105,7 +107,7 @@ def warnings(table: pd.DataFrame, ranking: Sequence[Evaluated], test: Manifest) 
         yield f"Only {groups} groups among the test {test.unit}s: the intervals are too narrow, and p too small."
 
 
-def notes(settings: Compare, test: Manifest, device: str = "") -> list[str]:
+def notes(settings: Compare, test: Manifest, table: pd.DataFrame, device: str = "") -> list[str]:
     """How the figures were made, a sentence or two each."""
     grouped = len(set(test.groups)) < len(test)
     unit = "groups, each drawn whole," if grouped else "images"
@@ -130,6 +132,7 @@ def notes(settings: Compare, test: Manifest, device: str = "") -> list[str]:
         "for balanced accuracy; all others score the most probable class.",
         "The last row is a baseline that always answers the commonest class; a model that does not beat it has learned "
         "nothing. The dashed line in the bar plot is its balanced accuracy.",
+        *([f"{said} Intervals as above."] if (said := formats.controls(table)) else []),
         "Models marked identical, with the same letter, gave the same probabilities to six decimals on every image.",
         f"Costs were measured in this run on {device or 'this machine'}, test-time views and members of an ensemble "
         "counted; they hold within this table only, and other work on the machine shows in them. GMACs: billions of "

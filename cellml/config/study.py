@@ -107,5 +107,5 @@ class Screen(Section):
     def _score(cls, score: str) -> str:
         name, colon, which = score.partition(":")
         if name not in ("logit", "probability", "discriminant") or (colon and (name != "probability" or not which)):
-            raise ValueError(f"expected logit, probability, probability:CLASS or discriminant, got {score!r}")
+            raise ValueError("expected logit, probability, probability:CLASS or discriminant")
         return score

@@ -1,7 +1,7 @@
 """Counterfactuals of one pair of classes, and what another model makes of them."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +17,9 @@ from cellml.explain.counterfactual.base import Counterfactual
 from cellml.models.classifier import Classifier
 
 BATCH, STEPS = 64, 9
+WALKS = 3  # cells whose walk is kept, a pair
 Array = npt.NDArray[np.float64]
+Sides = tuple[Array, npt.NDArray[np.object_]]  # figures (N, F, C) of images, and their groups (N,)
 
 
 @dataclass(frozen=True)
@@ -28,9 +30,11 @@ class Judged:
         found: N of them.
         rows: (N,) the cells.
         probabilities: (N, 2, K) of the model, before and after.
-        said: (N,) class indices that the judge gives to the changed images.
+        said: (N, 2) class indices that the judge gives to the images before and after.
         realism: (N,) see `measures.realism`.
         span: (C,) range of the channels.
+        walked: (W,) places among the N of cells whose walk is kept, the first that reached the boundary.
+        walks: (W, STEPS, C, S, S) images from the original to the changed one.
     """
 
     found: Counterfactual
@@ -39,6 +43,8 @@ class Judged:
     said: npt.NDArray[np.int64]
     realism: Array
     span: Array
+    walked: npt.NDArray[np.int64]
+    walks: npt.NDArray[np.float32]
 
 
 def judge_them(
@@ -67,15 +73,20 @@ def judge_them(
     parts: list[Counterfactual] = []
     before, after, said, embedded = [], [], [], []
     for prepared in batches(model, dataset, cells):
-        found = counterfactual.find(method, model, prepared, source, target, means, walk=STEPS)
+        found = counterfactual.find(method, model, prepared, source, target, means)
         changed = _rounded(found.changed, model.spec.dtype)
-        parts.append(replace(found, walk=found.walk if not parts else found.walk[:0]))
+        if not parts:
+            walked = np.flatnonzero(found.reached)[:WALKS]
+            walks = found.walk[:0]
+            if len(walked):
+                walks = counterfactual.find(method, model, prepared[walked], source, target, means, walk=STEPS).walk
+        parts.append(found)
         with torch.no_grad():
             before.append(model.probabilities(torch.from_numpy(found.original)).numpy())
             after.append(model.probabilities(torch.from_numpy(changed)).numpy())
-            seen = _resized(judge, changed)
-            said.append(judge.probabilities(seen).argmax(dim=1).numpy())
-            embedded.append(judge.embed(seen).numpy())
+            sights = [_resized(judge, one) for one in (_rounded(found.original, model.spec.dtype), changed)]
+            said.append(np.stack([judge.probabilities(one).argmax(dim=1).numpy() for one in sights], axis=1))
+            embedded.append(judge.embed(sights[1]).numpy())
     whole = Counterfactual(
         method=method,
         **{
@@ -91,40 +102,68 @@ def judge_them(
         np.concatenate(said),
         measures.realism(np.concatenate(embedded), real),
         np.asarray(spec.high, dtype=np.float64) - np.asarray(spec.low, dtype=np.float64),
+        walked,
+        walks,
     )
 
 
 def figures(judged: Judged) -> dict[str, float | int]:
     """Means over the cells that reached the boundary; validity over all, those that did not count as failed."""
     found, well = judged.found, judged.found.reached
-    valid = (judged.said == found.target) & well
+    before, after = (judged.said == found.target[:, None]).T
     near_, still = (f(found.original, found.changed, judged.span) for f in (measures.proximity, measures.sparsity))
     means = {"proximity": near_, "sparsity": still, "realism": judged.realism}
     return {
         "n": len(found),
         "reached": float(well.mean()),
-        "validity": float(valid.mean()),
+        "validity": float((after & well).mean()),
+        "already": float(before.mean()),
         **{name: float(values[well].mean()) for name, values in means.items() if well.any()},
     }
 
 
-def changes(judged: Judged, names: Sequence[str]) -> list[dict[str, str | float]]:
-    """A row a channel: its mean before and after, the relative change and its interval; none where none was reached."""
+def changes(judged: Judged, real: tuple[Sides, Sides], names: Sequence[str]) -> list[dict[str, str | float]]:
+    """What counterfactuals change in each channel, beside how real cells of both classes differ.
+
+    Args:
+        judged: of one pair of classes.
+        real: figures and groups of real cells of the source and of the target class.
+        names: of the channels; empty for their numbers.
+
+    Returns:
+        A row a channel and figure: `before`, `after`, `change`, `low`, `high`, and `real`, `real_low`, `real_high`;
+        none where no cell reached the boundary.
+    """
     found, well = judged.found, judged.found.reached
     if not well.any():
         return []
-    changed = measures.changes(found.original[well], found.changed[well], judged.rows.groups[well])
-    return [
-        {
-            "channel": names[one.channel] if names else f"channel {one.channel}",
-            "before": one.before,
-            "after": one.after,
-            "change": one.relative,
-            "low": one.low,
-            "high": one.high,
-        }
-        for one in changed
-    ]
+    before, after = (measures.of_channels(images[well]) for images in (found.original, found.changed))
+    made = measures.changes(before, after, judged.rows.groups[well])
+    rows: list[dict[str, str | float]] = []
+    for one, other in zip(made, measures.differences(*real[0], *real[1]), strict=True):
+        rows.append(
+            {
+                "channel": names[one.channel] if names else f"channel {one.channel}",
+                "of": one.of,
+                "before": one.before,
+                "after": one.after,
+                "change": one.relative,
+                "low": one.low,
+                "high": one.high,
+                "real": other.relative,
+                "real_low": other.low,
+                "real_high": other.high,
+            }
+        )
+    return rows
+
+
+def sides(model: Classifier, dataset: Dataset, rows: Manifest) -> dict[str, Sides]:
+    """Figures of the channels of real cells and their groups, by class."""
+    found = np.concatenate([measures.of_channels(part.numpy()) for part in batches(model, dataset, rows)])
+    return {
+        name: (found[rows.targets == k], rows.groups[rows.targets == k]) for k, name in enumerate(model.spec.classes)
+    }
 
 
 def table(judged: Judged, classes: Sequence[str]) -> pd.DataFrame:
@@ -134,13 +173,15 @@ def table(judged: Judged, classes: Sequence[str]) -> pd.DataFrame:
     made["step_boundary"], made["step_end"] = found.steps.T
     rows = np.arange(len(found))
     made["p_before"], made["p_after"] = judged.probabilities[rows, :, found.target].T
-    made["judge"] = np.array(classes, dtype=object)[judged.said]
+    made["judge_before"], made["judge"] = np.array(classes, dtype=object)[judged.said].T
     made["proximity"] = measures.proximity(found.original, found.changed, judged.span)
     made["sparsity"] = measures.sparsity(found.original, found.changed, judged.span)
     made["realism"] = judged.realism
+    pairs = (("before", measures.of_channels(found.original)), ("after", measures.of_channels(found.changed)))
     for c in range(found.original.shape[1]):
-        for name, images in (("before", found.original), ("after", found.changed)):
-            made[f"mean_{name}_{c}"] = images[:, c].mean(axis=(1, 2))
+        for name, figured in pairs:
+            for f, of in enumerate(measures.FIGURES):
+                made[f"{of}_{name}_{c}"] = figured[:, f, c]
     return made
 
 

@@ -25,7 +25,6 @@ from cellml.tracking.names import slug
 from cellml.tracking.run import Run
 
 FOLDER = "counterfactuals"
-WALKS = 3  # images whose walk is shown, a pair
 ON_PLANE = 400  # cells in the section between two classes
 Say = Callable[[str], None]
 
@@ -36,8 +35,8 @@ def run(
     """Change test cells of each class into the others, and log what that takes.
 
     Logs under `counterfactuals/` a sheet, walks (PNG, GIF) and `cells.csv` a pair of classes, and over all pairs
-    `summary.csv` (validity, proximity, sparsity, realism) and `changes.csv` (each channel's mean change with its 95 %
-    interval over groups); validity and changes are metrics, too.
+    `summary.csv` (validity, proximity, sparsity, realism), whose figures are metrics, too, and `changes.csv` (change of
+    each channel's mean and spread with its 95 % interval over groups, beside the difference of real cells).
 
     Args:
         model: whose decision is crossed.
@@ -59,6 +58,7 @@ def run(
     if isinstance(model.net, Generative):
         means = latent.class_means(model, judging.batches(model, dataset, train))
     known = judging.embedded(judge, dataset, train)
+    real_cells = judging.sides(model, dataset, rows)
     summary: list[dict[str, str | float]] = []
     changes: list[dict[str, str | float]] = []
     with tracked.artifacts() as top:
@@ -78,9 +78,8 @@ def run(
             _section(model, dataset, rows, (source, target), folder)
             judging.table(judged, classes).to_csv(folder / "cells.csv", index=False)
             summary.append({"source": source, "target": target, "method": method, **judging.figures(judged)})
-            changes += [
-                {"source": source, "target": target, **one} for one in judging.changes(judged, settings.channels)
-            ]
+            beside = judging.changes(judged, (real_cells[source], real_cells[target]), settings.channels)
+            changes += [{"source": source, "target": target, **one} for one in beside]
         if not summary:
             raise UserError(
                 "Expected cells of the source classes that the model gives to them, found none of them; choose other "
@@ -93,12 +92,13 @@ def run(
         tracked.metrics({f"{key}/{name}": value for name, value in one.items() if isinstance(value, float)})
         say(
             f"{one['source']} to {one['target']}: {one['reached']:.0%} of {one['n']} reached the boundary, the judge "
-            f"agrees with {one['validity']:.1%}"
+            f"agrees with {one['validity']:.1%} (before the change: {one['already']:.1%})"
         )
     for one in changes:
         say(
-            f"{one['source']} to {one['target']}, {one['channel']}: {one['change']:+.1%} "
-            f"[{one['low']:+.1%}, {one['high']:+.1%}]"
+            f"{one['source']} to {one['target']}, {one['channel']}, {one['of']}: {one['change']:+.1%} "
+            f"[{one['low']:+.1%}, {one['high']:+.1%}]; real cells {one['real']:+.1%} "
+            f"[{one['real_low']:+.1%}, {one['real_high']:+.1%}]"
         )
     if caution := intervals.caution(rows.groups):
         say(f"warning: {caution}")
@@ -122,8 +122,7 @@ def _draw(judged: Judged, model: Classifier, folder: Path, title: str, channels:
     figures.sheet(found, judged.probabilities, model.spec, ids, title=title, names=channels).savefig(
         folder / "sheet.png"
     )
-    for n in np.flatnonzero(found.reached[: len(found.walk)])[:WALKS]:
-        images = found.walk[n]
+    for n, images in zip(judged.walked, judged.walks, strict=True):
         with torch.no_grad():
             said = model.probabilities(torch.from_numpy(images)).numpy().astype(np.float64)
         figures.walk(images, said, model.spec, ids[n]).savefig(folder / f"walk_{n}.png")

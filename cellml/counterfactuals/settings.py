@@ -8,6 +8,7 @@ from cellml.data.manifest import Manifest
 from cellml.data.prepare import Dataset
 from cellml.errors import UserError, near
 from cellml.explain import counterfactual
+from cellml.explain.counterfactual import latent
 from cellml.models.classifier import Classifier
 
 
@@ -41,9 +42,13 @@ class Settings:
         texts = {name: text.strip() for name, text in given.items()}
         count = texts.get("count") or str(cls.count)
         if not count.isdigit() or not int(count):
-            raise UserError(f"Expected a whole number above 0 as count, got {count!r}")
+            raise UserError(f"Expected a whole number above 0 as count, got {count!r}; give count=20, say")
         channels = tuple(name.strip() for name in texts.get("channels", "").split(",") if name.strip())
         method, source, target = (texts.get(name, "") for name in ("method", "source", "target"))
+        if source and source == target:
+            raise UserError(f"Expected a source and a target class that differ, got {source!r} twice; name another one")
+        if method:
+            counterfactual.METHODS[method]
         return cls(method, source, target, int(count), channels)
 
 
@@ -56,7 +61,8 @@ def pairs(classes: Sequence[str], settings: Settings) -> list[tuple[str, str]]:
     ]
     if not chosen:
         raise UserError(
-            f"Expected a source and a target class that differ, got {settings.source!r} and {settings.target!r}"
+            f"Expected a source and a target class that differ, got {settings.source!r} and {settings.target!r}; name "
+            "other ones"
         )
     return chosen
 
@@ -70,9 +76,11 @@ def check(model: Classifier, judge: Classifier, dataset: Dataset, settings: Sett
     spec, other = model.spec, judge.spec
     for name in (settings.source, settings.target):
         if name and name not in spec.classes:
-            raise UserError(f"Expected a class of the model, got {name!r}: {near(name, spec.classes)}")
-    if settings.method:
-        counterfactual.METHODS[settings.method]
+            raise UserError(
+                f"Expected a class of the model, got {name!r}: {near(name, spec.classes)}; name one of them"
+            )
+    if settings.method in latent.METHODS_OF_EMBEDDINGS:
+        latent.generative(model)
     if other.classes != spec.classes or (other.channels, other.dtype) != (spec.channels, spec.dtype):
         raise UserError(
             f"Expected a judge of the classes {list(spec.classes)} on {spec.channels}-channel {spec.dtype} images, got "

@@ -9,33 +9,31 @@ from sklearn.neighbors import NearestNeighbors
 from cellml.evaluation.intervals import interval, multiplicities
 
 Array = npt.NDArray[np.float64]
+FIGURES = ("mean", "spread")
 CHANGED = 0.05  # of the range: a pixel that moved further counts as changed
 
 
 @dataclass(frozen=True)
 class Change:
-    """What counterfactuals do to a channel's mean.
+    """How a figure of a channel's pixels differs between two sets of images.
 
     Attributes:
         channel: its number.
-        before: mean pixel value of the originals.
-        after: of the counterfactuals.
+        of: the figure, "mean" or "spread" (standard deviation) of an image's pixel values.
+        before: its mean over the first images.
+        after: over the second ones.
         relative: (after - before) / before.
         low: of its 95 % interval over resampled groups.
         high: ditto.
     """
 
     channel: int
+    of: str
     before: float
     after: float
     relative: float
     low: float
     high: float
-
-
-def validity(said: npt.NDArray[np.int64], target: npt.NDArray[np.int64]) -> float:
-    """Share of counterfactuals that a classifier, which had no part in making them, gives to the target."""
-    return float((said == target).mean())
 
 
 def proximity(original: npt.NDArray, changed: npt.NDArray, span: Array) -> Array:
@@ -56,45 +54,78 @@ def sparsity(original: npt.NDArray, changed: npt.NDArray, span: Array) -> Array:
 
 
 def realism(found: npt.NDArray, real: npt.NDArray) -> Array:
-    """How far counterfactuals are from the nearest real cell, in units of what real cells are from each other, (N,).
+    """How far counterfactuals are from the nearest real cell, in units of what those are apart, (N,).
 
     Args:
         found: (N, D) embeddings of counterfactuals by a classifier that had no part in making them.
-        real: (M, D) embeddings of two or more real cells of the target class.
+        real: (M, D) embeddings of real cells of the target class.
 
     Returns:
         Distance to the nearest real cell over the median distance of a real cell to its nearest; about 1 is real.
+        NaN of fewer than two real cells.
     """
+    if len(real) < 2:
+        return np.full(len(found), np.nan)
     tree = NearestNeighbors(n_neighbors=2).fit(real)
     usual = np.median(tree.kneighbors(real)[0][:, 1])
     return tree.kneighbors(found, n_neighbors=1)[0][:, 0] / max(float(usual), np.finfo(np.float64).tiny)
 
 
-def changes(
-    original: npt.NDArray, changed: npt.NDArray, groups: npt.ArrayLike, resamples: int = 2000, seed: int = 0
-) -> list[Change]:
-    """Relative change of each channel's mean, with intervals over groups drawn with replacement.
+def of_channels(images: npt.NDArray) -> Array:
+    """Figures of each channel's pixel values, (N, len(FIGURES), C) of images (N, C, H, W)."""
+    return np.stack([images.mean(axis=(2, 3), dtype=np.float64), images.std(axis=(2, 3), dtype=np.float64)], axis=1)
+
+
+def changes(before: Array, after: Array, groups: npt.ArrayLike, resamples: int = 2000, seed: int = 0) -> list[Change]:
+    """Relative change of each figure of each channel, the same images before and after; groups are drawn anew.
 
     Args:
-        original: (N, C, H, W).
-        changed: ditto.
+        before: (N, F, C) of `of_channels`.
+        after: ditto.
         groups: (N,) group of each image.
         resamples: of the bootstrap.
         seed: of the bootstrap.
     """
-    before, after = (images.mean(axis=(2, 3), dtype=np.float64) for images in (original, changed))
+    drawn = _drawn(np.stack([before, after], axis=1), groups, resamples, seed)  # (R, 2, F, C)
+    return _changes(before, after, drawn[:, 0], drawn[:, 1])
+
+
+def differences(
+    first: Array, of_first: npt.ArrayLike, second: Array, of_second: npt.ArrayLike, resamples: int = 2000, seed: int = 0
+) -> list[Change]:
+    """Relative difference of the second images from the first ones, other images; each side's groups are drawn anew.
+
+    Args:
+        first: (N, F, C) of `of_channels`.
+        of_first: (N,) group of each image.
+        second: (M, F, C).
+        of_second: (M,).
+        resamples: of the bootstrap.
+        seed: of the bootstrap.
+    """
+    sides = ((first, of_first, seed), (second, of_second, seed + 1))
+    return _changes(first, second, *(_drawn(values, groups, resamples, from_) for values, groups, from_ in sides))
+
+
+def _drawn(values: Array, groups: npt.ArrayLike, resamples: int, seed: int) -> Array:
+    """Means (R, ...) of values (N, ...) when groups come as often as they are drawn; NaN of no values."""
+    if not len(values):
+        return np.full((resamples, *values.shape[1:]), np.nan)
     names, group = np.unique(np.asarray(groups).astype(str), return_inverse=True)
-    sums = np.stack([_sums(values, group, len(names)) for values in (before, after)])  # (2, G, C)
-    drawn = [np.einsum("gr,agc->rac", times, sums) for times in multiplicities(len(names), resamples, seed)]
-    first, second = np.concatenate(drawn).swapaxes(0, 1)  # (R, C) each
+    sums = np.zeros((len(names), *values.shape[1:]))
+    np.add.at(sums, group, values)
+    sizes, parts = np.bincount(group), []
+    for times in multiplicities(len(names), resamples, seed):
+        parts.append(np.tensordot(times.T, sums, axes=1) / (sizes @ times).reshape(-1, *[1] * (values.ndim - 1)))
+    return np.concatenate(parts)
+
+
+def _changes(before: Array, after: Array, drawn_before: Array, drawn_after: Array) -> list[Change]:
     found = []
-    for c, (old, new) in enumerate(zip(before.mean(axis=0).tolist(), after.mean(axis=0).tolist(), strict=True)):
-        range_ = interval((second[:, c] - first[:, c]) / first[:, c])
-        found.append(Change(c, old, new, (new - old) / old, range_.low, range_.high))
-    return found
-
-
-def _sums(values: Array, group: npt.NDArray[np.int64], count: int) -> Array:
-    found = np.zeros((count, values.shape[1]))
-    np.add.at(found, group, values)
+    for c in range(before.shape[2]):
+        for f, name in enumerate(FIGURES):
+            old, new = (float(side[:, f, c].mean()) if len(side) else np.nan for side in (before, after))
+            with np.errstate(divide="ignore", invalid="ignore"):
+                range_ = interval(drawn_after[:, f, c] / drawn_before[:, f, c] - 1)
+            found.append(Change(c, name, old, new, new / old - 1 if old else float("nan"), range_.low, range_.high))
     return found

@@ -47,7 +47,8 @@ def undefined(name: str, positive: Array, negative: Array, cells: str = "cells")
     least = 1 if name == "auroc" else 2
     for control, values in (("positive", positive), ("negative", negative)):
         if len(values) < least:
-            return f"the {control} control has {len(values)} {cells}, {least} or more are needed"
+            unit = cells.removesuffix("s") if len(values) == 1 else cells
+            return f"the {control} control has {len(values)} {unit}, {least} or more are needed"
     if name == "auroc":
         return ""
     spreads = [_spread(name, values) for values in (positive, negative)]

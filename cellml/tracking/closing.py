@@ -64,6 +64,7 @@ def closing(run: Run, ends: Ends) -> Iterator[None]:
     """
     with _signals_raise():
         try:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM})  # see `cellml.__main__`
             _check()
             yield
             _check()

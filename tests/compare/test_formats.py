@@ -169,7 +169,7 @@ def test_an_external_set_has_two_columns_in_the_files_and_one_in_the_terminal(
     lines = [cells(line) for line in formats.to_markdown(built).splitlines() if line.startswith("|")]
     score, area = (lines[0].index(f"{name} {head}") for head in ("bal. accuracy [95 %]", "AUROC"))
     assert [line[score] for line in lines[2:]] == [
-        formats.interval(row, f"{name}_") for row in built.to_dict("records")
+        formats.interval(row, f"{name}_balanced_accuracy") for row in built.to_dict("records")
     ]
     assert [line[area] for line in lines[2:]] == [formats.number(v) for v in built[f"{name}_auroc"]]
     assert f"60 test images from elsewhere, digest {external.manifest.digest}" in formats.to_markdown(built)
@@ -179,7 +179,7 @@ def test_an_external_set_has_two_columns_in_the_files_and_one_in_the_terminal(
     text = console.export_text()
     assert all(formats.interval(row) in text for row in built.to_dict("records"))
     assert all(formats.number(v) in text for v in built[f"{name}_balanced_accuracy"])
-    assert formats.interval(built.iloc[0], f"{name}_") not in text
+    assert formats.interval(built.iloc[0], f"{name}_balanced_accuracy") not in text
 
 
 @pytest.mark.parametrize(

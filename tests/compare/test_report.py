@@ -226,7 +226,7 @@ def test_external_sets_have_a_section_and_a_table_each(models, test_rows, train_
     for external in sets:
         assert f"External test set: {external.name}" in texts
         assert set(external.lines()) <= set(texts)
-        assert formats.interval(built.iloc[0], f"{external.name}_") in texts
+        assert formats.interval(built.iloc[0], f"{external.name}_balanced_accuracy") in texts
     assert "2 images left out: in two classes" in texts
     said = " ".join(texts)
     assert "over 3 data sets (the experiment's own test set, there, yonder)" in said

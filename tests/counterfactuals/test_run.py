@@ -96,12 +96,22 @@ def test_cells_are_changed_judged_and_shown(dataset, make, tmp_path):
     (row,) = summary.to_dict("records")
     right = (cells["judge"] == classes[1]) & cells["reached"]
     assert row["validity"] == pytest.approx(right.mean())
+    assert row["already"] == pytest.approx((cells["judge_before"] == classes[1]).mean())
+    own = mine[mine["id"].isin(cells["id"])]
+    shown = next(subject.judging.batches(judge, dataset, test.where(np.isin(test.ids, own["id"]))))
+    with torch.no_grad():  # its way back is exact
+        seen = judge.probabilities(shown).argmax(1).numpy()
+    assert [classes[k] for k in seen] == cells["judge_before"].tolist()
     assert kept.logged[f"counterfactual/{pair.name}/validity"] == pytest.approx(right.mean())
-    assert changes["channel"].tolist() == ["mito", "dna", "actin"]
+    assert changes["channel"].tolist() == ["mito", "mito", "dna", "dna", "actin", "actin"]
+    assert changes["of"].tolist() == ["mean", "spread"] * 3
     well = cells[cells["reached"]]
     before, after = well["mean_before_0"].mean(), well["mean_after_0"].mean()
     assert changes.loc[0, "change"] == pytest.approx((after - before) / before, rel=1e-4)
     assert (changes["low"] <= changes["change"]).all()
+    (real,) = {one["real"] for one in changes.to_dict("records") if (one["channel"], one["of"]) == ("dna", "mean")}
+    pixels, rows = dataset.pixels.resized(None, SIDE, test.rows), test.targets
+    assert real == pytest.approx(pixels[rows == 1][..., 1].mean() / pixels[rows == 0][..., 1].mean() - 1, rel=1e-4)
     assert (well["p_after"] > well["p_before"]).all()
     for name in ("sheet.png", "section.png", "walk_0.png"):
         with Image.open(pair / name) as picture:

@@ -71,6 +71,27 @@ def test_interrupt_closes_every_run_at_once(project, how):
     assert_complete(project, 4)
 
 
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_before_anything_is_imported_closes_the_run_that_mlflow_made(project, how):
+    client = project.client
+    run = client.create_run(client.create_experiment("cells"))
+    command = ["python", "-m", "cellml", "train", "--experiment", "tiny.yaml"]
+    process = project.start(*command, MLFLOW_RUN_ID=run.info.run_id)
+    wait_for(lambda: held(process.pid, how))
+    process.send_signal(how)
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 130, output
+    assert "Traceback" not in output
+    assert client.get_run(run.info.run_id).info.status == "KILLED"
+
+
+def held(pid, number):
+    """Whether a process has blocked a signal."""
+    with open(f"/proc/{pid}/status") as lines:
+        (mask,) = (line.split()[1] for line in lines if line.startswith("SigBlk"))
+    return bool(int(mask, 16) >> (number - 1) & 1)
+
+
 def test_interrupt_closes_a_pretraining(project):
     command = ["python", "-m", "cellml", "pretrain", "--experiment", "tiny.yaml", "--pretrain.epochs", "500"]
     process = project.start(*command)

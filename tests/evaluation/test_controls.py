@@ -55,7 +55,7 @@ def test_one_well_a_control_has_no_interval():
     assert found.loc[("cells", "z_prime"), "value"] < 1
     assert found.loc[("cells", "z_prime"), "low"] is None
     assert found.loc[("cells", "z_prime"), "note"] == "no interval: DS has one well"
-    assert "1 wells" in found.loc[("wells", "z_prime"), "note"]
+    assert "1 well, 2 or more" in found.loc[("wells", "z_prime"), "note"]
 
 
 def test_shifts_of_plates_come_back_in_units_of_the_controls_distance():

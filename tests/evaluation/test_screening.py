@@ -64,7 +64,7 @@ def test_z_prime_of_nought_is_an_ssmd_of_three_root_two_where_deviations_are_equ
 @pytest.mark.parametrize(
     ("name", "p", "n", "why"),
     [
-        ("z_prime", [1.0], [0.0, 1.0], "positive control has 1 cells"),
+        ("z_prime", [1.0], [0.0, 1.0], "positive control has 1 cell,"),
         ("ssmd", [1.0, 2.0], [], "negative control has 0 cells"),
         ("z_prime", [1.0, 2.0], [3.0, 3.0], "scores of the negative control do not vary"),
         ("robust_z_prime", [1.0, 1.0, 1.0, 5.0], [0.0, 2.0, 3.0], "positive control do not vary .half of them"),

@@ -103,7 +103,9 @@ def assemble(
     for name in data.auxiliary:
         table[AUXILIARY + name] = columns.column(frame, name, where, "data.auxiliary")
     for name in data.keep:
-        table[KEPT + name] = columns.column(frame, name, where, "data.keep")
+        table[KEPT + name] = columns.column(
+            frame, name, where, "data.keep, screen.plate or screen.well, whichever names it,"
+        )
     if labels.mixtures is not None:
         table[MIXTURE] = labels.mixtures
         if data.group is None and group is None:

@@ -22,7 +22,7 @@ class Counterfactual:
     """Images that were changed until another class was said of them, raw pixel values as `Classifier.prepare` gives.
 
     Attributes:
-        original: (N, C, S, S) float32, what was changed; of a network whose way back is not exact what it makes of it.
+        original: (N, C, S, S) float32, what was changed.
         boundary: (N, C, S, S), on the decision boundary, where both classes are equally probable.
         changed: (N, C, S, S), beyond it.
         source: (N,) class indices that they come from.

@@ -101,7 +101,7 @@ def walk(images: npt.NDArray[np.float32], probabilities: Array, spec: Spec, titl
     ax.set(xlabel="share of the way from the original to the counterfactual", ylabel="probability", ylim=(-0.03, 1.03))
     ax.set_xlim(-0.5 / max(count - 1, 1), 1 + 0.5 / max(count - 1, 1))
     style.grid(ax)
-    ax.legend(frameon=False, ncols=4)
+    figure.legend(loc="outside lower center", frameon=False, ncols=min(len(spec.classes), 5))
     figure.suptitle(title)
     return figure
 

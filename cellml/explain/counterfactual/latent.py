@@ -1,4 +1,7 @@
-"""Counterfactuals in closed form: along a straight line in the embedding of a network that has a way back."""
+"""Counterfactuals in closed form: along a straight line in the embedding of a network that has a way back.
+
+x + decode(z + a d) - decode(z): where the way back is not exact, an image keeps what it leaves out.
+"""
 
 from collections.abc import Callable, Iterable
 
@@ -9,6 +12,8 @@ from cellml.errors import UserError
 from cellml.explain.counterfactual.base import METHODS, Way, crossing, margin
 from cellml.models.classifier import Classifier
 from cellml.models.generative import Generative
+
+METHODS_OF_EMBEDDINGS = ("means", "boundary")  # those that need a way back
 
 
 @METHODS.register("means")
@@ -38,7 +43,7 @@ def between_means(classifier: Classifier, x: Tensor, source: Tensor, target: Ten
     with torch.no_grad():
         z, way = net.encode(x), means[target] - means[source]
         found = _crossing(classifier, net, z, way, source, target)
-        return Way(_line(net, z, way), found, torch.maximum(0.8 + found / 2, 1.05 * found))
+        return Way(_line(net, x, z, way), found, torch.maximum(0.8 + found / 2, 1.05 * found))
 
 
 @METHODS.register("boundary")
@@ -69,7 +74,7 @@ def across_boundary(classifier: Classifier, x: Tensor, source: Tensor, target: T
         length = w.flatten(1).square().sum(dim=1)
         way = w * _spread((-odds / length.clamp_min(torch.finfo(w.dtype).tiny)).abs(), w)
         found = _crossing(classifier, net, z, way, source, target)
-        return Way(_line(net, z, way), found, 2 * found)
+        return Way(_line(net, x, z, way), found, 2 * found)
 
 
 def generative(classifier: Classifier) -> Generative:
@@ -114,8 +119,10 @@ def _crossing(
     return crossing(odds, len(z), z.device)
 
 
-def _line(net: Generative, z: Tensor, way: Tensor) -> Callable[[Tensor], Tensor]:
-    return lambda step: net.decode(z + _spread(step, z) * way)
+def _line(net: Generative, x: Tensor, z: Tensor, way: Tensor) -> Callable[[Tensor], Tensor]:
+    """Images on a way from x, keeping what decode(z) leaves out of x where the way back is not exact."""
+    left_out = x - net.decode(z)
+    return lambda step: net.decode(z + _spread(step, z) * way) + left_out
 
 
 def _spread(step: Tensor, z: Tensor) -> Tensor:

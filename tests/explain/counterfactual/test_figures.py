@@ -70,7 +70,8 @@ def test_a_walk_shows_every_image_and_every_class(found):
     *pictures, curve = figure.axes
     assert len(pictures) == 5
     np.testing.assert_allclose([line.get_ydata() for line in curve.lines], probabilities.T)
-    assert [t.get_text() for t in curve.get_legend().get_texts()] == ["DS", "TT"]
+    (legend,) = figure.legends
+    assert [t.get_text() for t in legend.get_texts()] == ["DS", "TT"]
 
 
 def test_frames_go_there_and_back_with_bars(found):
