@@ -44,7 +44,7 @@ def test_blur_leaves_an_empty_background_empty_and_mean_does_not():
         explain("occlusion", classifier, images, [1], baseline=b, patch=0.1).maps[0] for b in ("blur", "mean")
     )
     far = (slice(0, 12), slice(0, 12))
-    assert np.abs(blur[far]).max() < 1e-3
+    assert np.abs(blur[far]).max() < 1e-3 * np.abs(blur).max()  # float32 sums of thousands of pixels
     assert np.abs(mean[far]).max() > 1
     assert np.abs(blur[24:30, 24:30]).max() > 10
 
