@@ -85,8 +85,8 @@ def _keep(context: click.Context, parameter: click.Parameter, value: str) -> Non
 
 def _sweep_options(function: Callable[..., Any]) -> Callable[..., Any]:
     for name, text in (
-        ("storage", "Optuna database URL; an SQLite file beside the tracking store by default."),
-        ("workers", "Processes that share the sweep."),
+        ("storage", "Optuna database URL; CELLML_STORAGE, else an SQLite file beside the tracking store."),
+        ("workers", "Processes here that share the sweep; 0 leaves its trials to `worker`."),
         ("timeout", "Seconds after which no new trial starts."),
         ("trials", "How many finished trials the study shall have."),
     ):
@@ -115,6 +115,31 @@ def sweep(context: click.Context, experiment: str, data: str, storage: str, **gi
     from cellml import commands
 
     commands.sweep(loaded, storage)
+
+
+@cli.command()
+@click.option("--storage", default="", help="Optuna database URL of the sweep; CELLML_STORAGE by default.")
+@click.option("--study", default="", help="The study's name as its sweep printed it; every open sweep by default.")
+@click.option("--data", default="", help="Folder or s3:// prefix of the same images, where they lie elsewhere here.")
+@click.option(
+    "--wait", default="", is_flag=False, flag_value="yes", help="Stay when there is nothing to do, for sweeps to come."
+)
+def worker(storage: str, study: str, data: str, wait: str) -> None:
+    """Join sweeps that were begun elsewhere: run their trials until none is left."""
+    from cellml import commands
+
+    if wait not in ("", "yes", "no"):
+        raise UserError(f"Expected yes or no for wait, got {wait!r}")
+    commands.worker(storage, study, data, wait == "yes")
+
+
+@cli.command()
+@click.option("--storage", default="", help="Optuna database URL; CELLML_STORAGE by default.")
+def reconcile(storage: str) -> None:
+    """Close runs whose process is gone, and let Optuna and MLflow tell the same again."""
+    from cellml import commands
+
+    commands.reconcile(storage)
 
 
 @cli.command(context_settings=OVERRIDES)

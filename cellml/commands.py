@@ -34,7 +34,9 @@ from cellml.movies.settings import Settings
 from cellml.screening import registered as screened
 from cellml.screening import run as screens
 from cellml.sweep import driver, register, space
-from cellml.sweep import study as studies
+from cellml.sweep import join as joining
+from cellml.sweep import reconcile as reconciling
+from cellml.sweep import storage as storages
 from cellml.tracking import environment, names, registry, runs
 from cellml.tracking.run import Run
 from cellml.training.predict import predict as predict_split
@@ -61,6 +63,19 @@ def sweep(experiment: Experiment, storage: str = "") -> None:
         dataset = _prepared(experiment, parent, sweep=True)
         registered = _sweep(experiment, dataset, parent, storage)
         _farewell(parent, registered.champion)
+
+
+def worker(storage: str, study: str, data: str, wait: bool) -> None:
+    """Join sweeps that were begun elsewhere."""
+    with runs.own("worker"):
+        joining.join(storage or storages.default_url(environment.tracking_uri()), study, data, wait, _say)
+
+
+def reconcile(storage: str) -> None:
+    """Close runs whose process is gone, and let Optuna and MLflow tell the same again."""
+    with runs.own("reconcile"):
+        for line in reconciling.everything(storage or storages.default_url(environment.tracking_uri())):
+            _say(line)
 
 
 def train(experiment: Experiment) -> None:
@@ -298,7 +313,7 @@ def _dataset(experiment: Experiment, tracked: Run, contact_sheets: bool = True) 
 
 
 def _sweep(experiment: Experiment, dataset: Dataset, parent: Run, storage: str) -> register.Registered:
-    url = storage or studies.default_url(environment.tracking_uri())
+    url = storage or storages.default_url(environment.tracking_uri())
     swept = driver.run(experiment, dataset, parent, url, _say)
     return register.register(experiment, dataset, swept.study, parent, _say)
 

@@ -39,7 +39,7 @@ class Sweep(Section):
     mode: Literal["rank", "best"] = "rank"
     trials: int = Field(12, ge=1)
     timeout: float | None = Field(None, gt=0)  # seconds
-    workers: int = Field(1, ge=1)
+    workers: int = Field(1, ge=0)  # processes here; 0: trials run where `cellml worker` joins
     seed: int = 0
     sampler: Literal["tpe", "random"] = "tpe"  # of mode best; rank draws the same random candidates for every cell
     pruner: Literal["none", "median", "percentile", "hyperband", "wilcoxon"] = "median"  # of mode best; rank: none

@@ -10,8 +10,9 @@ from optuna.trial import TrialState
 from cellml.config import Experiment
 from cellml.data.prepare import Dataset
 from cellml.errors import UserError
-from cellml.sweep import choices, objective, plots, space, workers
+from cellml.sweep import choices, objective, plots, queue, reconcile, session, space, storage, workers
 from cellml.sweep import study as studies
+from cellml.sweep.work import News, work
 from cellml.tracking import runs
 from cellml.tracking.run import Run
 
@@ -28,7 +29,7 @@ class Swept:
     @property
     def trials(self) -> list[optuna.trial.FrozenTrial]:
         """Every trial of the plan that finished."""
-        return studies.finished(self.study, self.planned)
+        return queue.finished(self.study, self.planned)
 
 
 def study_name(experiment: Experiment, dataset: Dataset) -> str:
@@ -50,33 +51,32 @@ def run(experiment: Experiment, dataset: Dataset, parent: Run, url: str, say: Sa
     Raises:
         UserError: the plan cannot be carried out, or every trial failed.
     """
-    name = study_name(experiment, dataset)
-    study = studies.open_study(url, name, experiment, objective.maximize(experiment))
-    planned = space.plan(experiment, experiment.sweep.trials)
+    name, sweep = study_name(experiment, dataset), experiment.sweep
+    opened = storage.open_storage(url)
+    study = studies.open_study(opened, name, experiment, objective.maximize(experiment), alone=sweep.workers == 1)
+    planned = space.plan(experiment, sweep.trials)
     parent.tags({"cellml.study": name})
-    _continue(study, parent, name, say)
-    studies.enqueue(study, planned)
-    done = len(studies.finished(study, planned))
-    count, grid = len(planned), len(space.cells(experiment))
-    say(
-        f"study {name}: {count} trials asked, {done} done; mode {experiment.sweep.mode}, "
-        f"{grid} cells (backbone x strategy)"
-    )
-    if experiment.sweep.mode == "rank" and count % grid:
+    if adopted := runs.adopt(parent, name):
+        say(f"continuing: {len(adopted)} earlier runs adopted, those interrupted are run again")
+    for line in reconcile.one(study, experiment, parent):
+        say(line)
+    session.leave(study, experiment, dataset, parent, time.time() + sweep.timeout if sweep.timeout else None)
+    queue.enqueue(study, planned)
+    count, grid, done = len(planned), len(space.cells(experiment)), len(queue.finished(study, planned))
+    say(f"study {name}: {count} trials asked, {done} done; mode {sweep.mode}, {grid} cells (backbone x strategy)")
+    if sweep.mode == "rank" and count % grid:
         say(
             f"{count} trials do not divide by {grid} cells, some get one more: "
             f"{-(-count // grid) * grid} would be equal"
         )
-    deadline = time.monotonic() + experiment.sweep.timeout if experiment.sweep.timeout else float("inf")
-    if experiment.sweep.workers > 1:
-        workers.run(experiment, study, planned, url, dataset, parent, deadline, say)
+    if not sweep.workers:
+        say(f"no workers here: trials run where `cellml worker --study {name}` joins with the same storage")
+    deadline = time.monotonic() + sweep.timeout if sweep.timeout else float("inf")
+    news = News(study, planned, say)
+    if sweep.workers == 1:
+        work(study, planned, experiment, dataset, parent, deadline=deadline, news=news, progress=progress)
     else:
-        while time.monotonic() < deadline:
-            started = time.monotonic()
-            state = objective.run_one(study, planned, experiment, dataset, parent, progress)
-            if state is None:
-                break
-            say(_line(study, planned, time.monotonic() - started))
+        workers.run(experiment, study, planned, url, dataset, parent, deadline, news)
     swept = Swept(study, planned)
     _check(swept, time.monotonic() >= deadline, say)
     with parent.artifacts() as folder:
@@ -90,26 +90,6 @@ def run(experiment: Experiment, dataset: Dataset, parent: Run, url: str, say: Sa
     return swept
 
 
-def _continue(study: optuna.Study, parent: Run, name: str, say: Say) -> None:
-    studies.recover(study)
-    adopted = runs.adopt(parent, name)
-    alive = {t.user_attrs.get("run_id") for t in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))}
-    for run_id in adopted.running:
-        if run_id not in alive:
-            runs.close(run_id, "KILLED", "its process was interrupted; the trial is run again")
-    if adopted.ended or adopted.running:
-        count = len(adopted.ended) + len(adopted.running)
-        say(f"continuing: {count} earlier runs adopted, those interrupted are run again")
-
-
-def _line(study: optuna.Study, planned: list[space.Planned], seconds: float) -> str:
-    done = studies.finished(study, planned)
-    last = max(done, key=lambda t: t.datetime_complete or t.datetime_start or t.number)
-    value = f"{last.value:.4f}" if last.state == TrialState.COMPLETE else last.state.name.lower()
-    reason = f" ({last.user_attrs['reason']})" if last.state == TrialState.FAIL and "reason" in last.user_attrs else ""
-    return f"trial {len(done)}/{len(planned)}  {space.spoken(last.params)}: {value}{reason}  [{seconds:.0f} s]"
-
-
 def _check(swept: Swept, timed_out: bool, say: Say) -> None:
     trials = swept.trials
     failed = [t for t in trials if t.state == TrialState.FAIL]
@@ -117,7 +97,7 @@ def _check(swept: Swept, timed_out: bool, say: Say) -> None:
         raise UserError(
             f"all {len(failed)} trials failed; the last one: {failed[-1].user_attrs.get('reason', 'unknown')}"
         )
-    states = {state: sum(t.state == state for t in trials) for state in studies.FINISHED}
+    states = {state: sum(t.state == state for t in trials) for state in queue.FINISHED}
     say("trials: " + ", ".join(f"{n} {state.name.lower()}" for state, n in states.items() if n))
     if len(trials) < len(swept.planned):
         why = "stopped at the time limit" if timed_out else "other processes are at work on the rest: stopped"

@@ -1,5 +1,6 @@
 """One Optuna trial as one MLflow child run."""
 
+import contextlib
 import traceback
 from typing import Any
 
@@ -10,13 +11,22 @@ from cellml import trial as trials
 from cellml.config import Experiment
 from cellml.data.prepare import Dataset
 from cellml.evaluation.metrics import higher_is_better
-from cellml.sweep import space
-from cellml.sweep import study as studies
+from cellml.sweep import life, queue, reconcile, space, storage
 from cellml.tracking import runs
 from cellml.tracking.run import Run
 
 MODE = "model.mode"
 SHOWN = ("train.lr", "train.epochs", "train.seed", "input.size")  # params of every trial, swept or not
+
+
+IMPATIENCE = 5.0  # seconds that an interrupted process waits for a database, to give its trial back
+
+
+class GivenUp(Exception):
+    """Another process took this trial for abandoned, and it is run again: what comes of it here does not count."""
+
+    def __str__(self) -> str:
+        return "no sign of life for long: the trial was given up, and is run again"
 
 
 class Pruned(Exception):
@@ -42,14 +52,16 @@ def run_one(
     Raises:
         KeyboardInterrupt, SystemExit: after the trial was given back to the queue.
     """
-    trial = studies.claim(study, planned)
+    trial = queue.claim(study, planned)
     if trial is None:
         return None
     try:
-        return _run(study, trial, experiment, dataset, parent, progress)
+        with life.beating(study._storage, trial._trial_id):
+            return _run(study, trial, experiment, dataset, parent, progress)
     except BaseException:
-        # Only an interruption arrives here: give the trial back, then stop.
-        studies.interrupt(study, trial)
+        # Only an interruption or a lost database arrives here: give the trial back, then stop.
+        with storage.patience(IMPATIENCE), contextlib.suppress(storage.Away):  # else whoever watches it gives it up
+            queue.interrupt(study, trial)
         raise
 
 
@@ -69,35 +81,50 @@ def maximize(experiment: Experiment) -> bool:
 def _run(
     study: optuna.Study, trial: optuna.Trial, experiment: Experiment, dataset: Dataset, parent: Run, progress: bool
 ) -> TrialState:
+    ends: dict[type[BaseException], str] = {Pruned: "FINISHED", GivenUp: "KILLED"}
     try:
         own = space.suggest(trial, experiment)
-        tags = _tags(study, own, trial)
-        with runs.child(parent, _name(own, trial), parameters(own, experiment), tags, {Pruned: "FINISHED"}) as child:
+        tags = _tags(study, own, trial) | reconcile.tags_of(trial)
+        with runs.child(parent, _name(own, trial), parameters(own, experiment), tags, ends) as child:
             trial.set_user_attr("run_id", child.id)
             outcome = trials.run(own, dataset, child, on_step=_reporter(trial, own), progress=progress)
-        study.tell(trial, outcome.score)
-        return TrialState.COMPLETE
+            if queue.stored(study, trial).state != TrialState.RUNNING:
+                raise GivenUp
+            child.metrics({reconcile.SCORE: outcome.score})
+        return _told(study, trial, TrialState.COMPLETE, outcome.score)
+    except GivenUp:
+        return TrialState.FAIL
+    except storage.Away:
+        raise
     except Pruned:
-        study.tell(trial, state=TrialState.PRUNED)
-        return TrialState.PRUNED
+        return _told(study, trial, TrialState.PRUNED)
     except Exception as error:  # whatever a trial dies of, the sweep goes on and the reason is kept
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:500]
-        trial.set_user_attr("reason", reason)
-        trial.set_user_attr("traceback", traceback.format_exc()[-2000:])
-        study.tell(trial, state=TrialState.FAIL)
-        return TrialState.FAIL
+        if queue.stored(study, trial).state == TrialState.RUNNING:
+            trial.set_user_attr("reason", reason)
+            trial.set_user_attr("traceback", traceback.format_exc()[-2000:])
+        return _told(study, trial, TrialState.FAIL)
 
 
-def _reporter(trial: optuna.Trial, experiment: Experiment) -> trials.OnStep | None:
-    if experiment.sweep.mode == "rank" or experiment.sweep.pruner == "none":
-        return None
+def _told(study: optuna.Study, trial: optuna.Trial, state: TrialState, value: float | None = None) -> TrialState:
+    """Record how a trial ended, unless it was given up meanwhile."""
+    try:
+        study.tell(trial, value, state=state)
+    except (ValueError, optuna.exceptions.UpdateFinishedTrialError):
+        if queue.stored(study, trial).state == TrialState.RUNNING:
+            raise
+    return state
+
+
+def _reporter(trial: optuna.Trial, experiment: Experiment) -> trials.OnStep:
     values: list[float] = []
+    running = experiment.train.folds and experiment.sweep.pruner != "wilcoxon"
+    prunes = experiment.sweep.mode != "rank" and experiment.sweep.pruner != "none"
 
     def report(step: int, value: float) -> None:
         values.append(value)
-        running = experiment.train.folds and experiment.sweep.pruner != "wilcoxon"
         trial.report(sum(values) / len(values) if running else value, step)
-        if trial.should_prune():
+        if prunes and trial.should_prune():
             raise Pruned
 
     return report

@@ -3,7 +3,6 @@
 import multiprocessing
 import os
 import time
-from collections.abc import Callable
 from multiprocessing.process import BaseProcess
 
 import optuna
@@ -12,12 +11,13 @@ from cellml import config
 from cellml.config import Experiment
 from cellml.data.prepare import Dataset
 from cellml.errors import UserError
-from cellml.sweep import objective, space
+from cellml.sweep import objective, queue, reconcile, space, storage
 from cellml.sweep import study as studies
-from cellml.tracking import runs
+from cellml.sweep.life import Watch
+from cellml.sweep.work import POLL, News, work
 from cellml.tracking.run import Run
+from cellml.training import device
 
-POLL = 0.5  # seconds between looks at the study
 MAX_DEATHS = 3  # worker processes that may die in a row before the sweep stops
 
 
@@ -29,37 +29,37 @@ def run(
     dataset: Dataset,
     parent: Run,
     deadline: float,
-    say: Callable[[str], None],
+    news: News,
 ) -> None:
-    """Start the workers, report finished trials, replace a worker that died, and wait.
+    """Start the workers, say what finished, replace a worker that died, and wait for those of other machines, too.
+
+    Without workers of its own, `sweep.workers: 0`, all trials are left to processes that join.
 
     Raises:
         UserError: workers keep dying.
     """
     context = multiprocessing.get_context("spawn")
-    threads = max(1, (os.cpu_count() or 1) // experiment.sweep.workers)
-    own = experiment if experiment.train.threads else experiment.replace({"train.threads": threads})
-    remaining = None if deadline == float("inf") else deadline - time.monotonic()
-    arguments = (own.yaml(), study.study_name, url, len(planned), parent.id, parent.experiment_id, remaining)
+    own = pinned(experiment, experiment.sweep.workers)
+    devices = device.visible() if own.train.device in ("auto", "cuda") else []
 
-    def start() -> BaseProcess:
+    def start(place: int) -> BaseProcess:
+        remaining = None if deadline == float("inf") else deadline - time.monotonic()
+        card = devices[place % len(devices)] if len(devices) > 1 else None
+        arguments = (own.yaml(), study.study_name, url, len(planned), parent.id, parent.experiment_id, remaining, card)
         process = context.Process(target=_work, args=arguments, daemon=True)
         process.start()
         return process
 
-    pool = [start() for _ in range(min(experiment.sweep.workers, len(planned)))]
-    reported = {t.number for t in studies.finished(study, planned)}
-    deaths = 0
+    pool = [start(place) for place in range(min(experiment.sweep.workers, len(planned)))]
+    watch, deaths = Watch(), 0
     try:
-        while any(p.is_alive() for p in pool):
+        while any(p.is_alive() for p in pool) or (time.monotonic() < deadline and _left(study, planned)):
             time.sleep(POLL)
-            for trial in studies.finished(study, planned):
-                if trial.number not in reported:
-                    reported.add(trial.number)
-                    deaths = 0
-                    value = trial.user_attrs.get("reason", trial.state.name.lower())
-                    value = f"{trial.value:.4f}" if trial.value is not None else value
-                    say(f"trial {len(reported)}/{len(planned)}  {space.spoken(trial.params)}: {value}")
+            reconcile.recover(study, watch)
+            deaths = 0 if news.tell() else deaths
+            if not pool:
+                queue.enqueue(study, planned)
+                news.wait()
             for place, process in enumerate(pool):
                 if process.exitcode not in (None, 0):
                     deaths += 1
@@ -67,11 +67,7 @@ def run(
                         raise UserError(
                             f"{deaths} worker processes died in a row (exit {process.exitcode}); try fewer workers"
                         )
-                    for trial in studies.recover(study):
-                        if run_id := trial.user_attrs.get("run_id"):
-                            runs.close(run_id, "KILLED", "its worker died; the trial is run again")
-                    studies.enqueue(study, planned)
-                    pool[place] = start()
+                    pool[place] = start(place)
     finally:
         for process in pool:
             if process.is_alive():
@@ -80,22 +76,41 @@ def run(
             process.join(timeout=30)
 
 
+def pinned(experiment: Experiment, workers: int) -> Experiment:
+    """The experiment with its share of this machine's cores as threads, unless it says how many."""
+    threads = max(1, (os.cpu_count() or 1) // max(1, workers))
+    return experiment if experiment.train.threads else experiment.replace({"train.threads": threads})
+
+
+def _left(study: optuna.Study, planned: list[space.Planned]) -> bool:
+    return len(queue.finished(study, planned)) < len(planned)
+
+
 def _work(
-    yaml: str, name: str, url: str, count: int, parent_id: str, experiment_id: str, seconds: float | None
+    yaml: str,
+    name: str,
+    url: str,
+    count: int,
+    parent_id: str,
+    experiment_id: str,
+    seconds: float | None,
+    card: str | None,
 ) -> None:
     import yaml as reader
 
     from cellml.data.prepare import prepare
 
+    if card is not None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = card  # before CUDA is first used in this process
     deadline = float("inf") if seconds is None else time.monotonic() + seconds
     experiment = config.parse(reader.safe_load(yaml))
     try:
         dataset = prepare(experiment)
-        study = studies.open_study(url, name, experiment, objective.maximize(experiment))
-        planned = space.plan(experiment, count)
-        parent = Run(parent_id, experiment_id)
-        while time.monotonic() < deadline:
-            if objective.run_one(study, planned, experiment, dataset, parent, progress=False) is None:
-                return
+        study = studies.open_study(
+            storage.open_storage(url), name, experiment, objective.maximize(experiment), alone=False
+        )
+        work(
+            study, space.plan(experiment, count), experiment, dataset, Run(parent_id, experiment_id), deadline=deadline
+        )
     except KeyboardInterrupt:
         return

@@ -23,13 +23,13 @@ from cellml import config
 from cellml.config import Experiment
 from cellml.data.manifest import Manifest
 from cellml.errors import UserError
-from cellml.tracking import environment
+from cellml.tracking import environment, orphans
 from cellml.tracking.closing import REASON, Ends, Terminated, close, closing, status
 from cellml.tracking.run import Run
 
 __all__ = [
-    "REASON", "Adopted", "Record", "Run", "Terminated", "adopt", "child", "children", "close", "connect", "existing",
-    "experiment_of", "manifest_of", "parent", "settings", "status", "trials",
+    "REASON", "Record", "Run", "Terminated", "adopt", "child", "children", "close", "connect", "existing",
+    "experiment_of", "manifest_of", "own", "parent", "record", "settings", "status", "trials",
 ]  # fmt: skip
 
 CONFIG = "config.yaml"
@@ -51,14 +51,6 @@ class Record:
     params: dict[str, str]
     metrics: dict[str, float]  # the last value of each
     tags: dict[str, str]
-
-
-@dataclass(frozen=True)
-class Adopted:
-    """Ids of child runs taken over by a new parent: those that had ended, and those that still count as running."""
-
-    ended: list[str]
-    running: list[str]
 
 
 def connect(experiment_name: str) -> str:
@@ -97,8 +89,9 @@ def parent(
     Raises:
         UserError: as `connect` does.
     """
-    given = {KIND: kind, "cellml.version": cellml.__version__, **(tags or {})}
+    given = {KIND: kind, "cellml.version": cellml.__version__, **orphans.tag(), **(tags or {})}
     experiment_id = connect(experiment.name if experiment else kind)
+    orphans.close_parents([experiment_id])
     if taken := os.environ.pop("MLFLOW_RUN_ID", None):  # no other run, here or in a worker process, may take it too
         run = Run(taken, experiment_id)
         _take(run, name or kind, given)
@@ -115,6 +108,17 @@ def parent(
             run.params({key: value for key, value in flat if kind in own.get(key.split(".")[0], (kind,))})
             run.text(experiment.yaml(), CONFIG)
         yield run
+
+
+@contextmanager
+def own(kind: str) -> Iterator[None]:
+    """The block of a command that writes into other commands' runs: `mlflow run`'s run, if there is one, is closed."""
+    if "MLFLOW_RUN_ID" in os.environ:
+        with parent(kind, None):
+            yield
+        return
+    connect("Default")
+    yield
 
 
 @contextmanager
@@ -182,16 +186,25 @@ def settings(run_id: str) -> dict[str, str]:
     return found | run.data.params | {KIND: run.data.tags.get(KIND, "")}
 
 
-def adopt(parent: Run, study: str) -> Adopted:
-    """Put a study's earlier trials under a new parent run and close its earlier parents.
+def record(run_id: str) -> Record | None:
+    """What a run logged; None where it is gone."""
+    try:
+        return _record(MlflowClient().get_run(run_id))
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        return None
+
+
+def adopt(parent: Run, study: str) -> list[str]:
+    """Put a study's earlier trials under a new parent run and close its earlier parents; returns the trials' ids.
 
     Finds the runs tagged `cellml.study` in the parent's experiment. Earlier parents get the tag `cellml.continued_by`;
     those still RUNNING end KILLED. Trials still RUNNING are moved but left open: only the caller knows whether a
-    process works on them; `close` ends one.
+    process works on them.
     """
     client = MlflowClient()
-    ended: list[str] = []
-    running: list[str] = []
+    adopted: list[str] = []
     earlier: set[str] = set()
     for entity in list(_search(parent.experiment_id, STUDY, study)):
         run_id, above = entity.info.run_id, entity.data.tags.get(MLFLOW_PARENT_RUN_ID)
@@ -200,13 +213,13 @@ def adopt(parent: Run, study: str) -> Adopted:
         elif above != parent.id:
             earlier.add(above)
             client.set_tag(run_id, MLFLOW_PARENT_RUN_ID, parent.id)
-            (running if entity.info.status == "RUNNING" else ended).append(run_id)
+            adopted.append(run_id)
     for run_id in sorted(earlier - {parent.id}):
         if status(run_id) == "RUNNING":
             close(run_id, "KILLED", f"continued by run {parent.id}", {CONTINUED: parent.id})
         else:
             client.set_tag(run_id, CONTINUED, parent.id)
-    return Adopted(ended, running)
+    return adopted
 
 
 def children(parent: Run) -> list[Record]:

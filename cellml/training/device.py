@@ -1,5 +1,6 @@
 """Which device and precision to compute in, and how many threads."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Literal
@@ -28,6 +29,13 @@ def pick(name: str = "auto") -> torch.device:
     if not there[name]:
         raise UserError(f"Expected a {name} device, found none here; set train.device to auto or cpu")
     return torch.device(name, 0) if name == "cuda" else torch.device(name)
+
+
+def visible() -> list[str]:
+    """The CUDA devices that this process may use, as CUDA_VISIBLE_DEVICES names them; none without CUDA."""
+    given = os.environ.get("CUDA_VISIBLE_DEVICES")
+    count = torch.cuda.device_count()
+    return [name.strip() for name in given.split(",")][:count] if given else [str(k) for k in range(count)]
 
 
 def precision(name: str, device: torch.device) -> Precision:

@@ -10,8 +10,15 @@ from cellml import config
 from cellml.errors import UserError
 from cellml.models import backbones, classifier
 from cellml.models.classifier import Spec
-from cellml.sweep import objective, space, study
+from cellml.sweep import objective, queue, space, study
 from cellml.training import adapt
+
+
+class Recorded:
+    id = "r"
+
+    def metrics(self, values):
+        self.logged = values
 
 
 def trial_of(tmp_path, pruner, **train):
@@ -70,8 +77,14 @@ def test_a_trial_that_falls_behind_is_pruned_after_its_second_fold(tmp_path):
 
 def test_rank_never_prunes(tmp_path):
     experiment = config.parse({"name": "x", "sweep": {"mode": "rank"}, "train": {"folds": 3}})
-    _, _, trial = trial_of(tmp_path, "median", folds=3)
-    assert objective._reporter(trial, experiment) is None
+    _, opened, _ = trial_of(tmp_path, "median", folds=3)
+    for value in [0.8] * 6 + [0.1]:
+        trial = opened.ask()
+        report = objective._reporter(trial, experiment)
+        for fold in (1, 2, 3):
+            report(fold, value)
+        opened.tell(trial, value)
+    assert reported(trial) == pytest.approx({1: 0.1, 2: 0.1, 3: 0.1})
 
 
 def test_a_place_that_a_backbone_does_not_have_fails_its_trial_alone(tmp_path, monkeypatch):
@@ -80,7 +93,7 @@ def test_a_place_that_a_backbone_does_not_have_fails_its_trial_alone(tmp_path, m
         return SimpleNamespace(score=0.5)
 
     called = []
-    monkeypatch.setattr(objective.runs, "child", lambda *a: called.append(a[1]) or nullcontext(SimpleNamespace(id="r")))
+    monkeypatch.setattr(objective.runs, "child", lambda *a: called.append(a[1]) or nullcontext(Recorded()))
     monkeypatch.setattr(objective.trials, "run", build)
     sweep = {
         "trials": 6,
@@ -90,10 +103,10 @@ def test_a_place_that_a_backbone_does_not_have_fails_its_trial_alone(tmp_path, m
     experiment = config.parse({"name": "x", "sweep": sweep})
     opened = study.open_study(f"sqlite:///{tmp_path / 'optuna.db'}", "s", experiment, maximize=True)
     planned = space.plan(experiment, 6)
-    study.enqueue(opened, planned)
+    queue.enqueue(opened, planned)
     while objective.run_one(opened, planned, experiment, None, None, progress=False) is not None:
         pass
-    ended = {(t.params["model.backbone"], t.params["model.attention"]): t for t in study.finished(opened, planned)}
+    ended = {(t.params["model.backbone"], t.params["model.attention"]): t for t in queue.finished(opened, planned)}
     failed = {cell: t.user_attrs["reason"] for cell, t in ended.items() if t.state.name == "FAIL"}
     assert set(failed) == {("test_vit", "se@2"), ("test_vit", "eca@9"), ("test_resnet", "eca@9")}
     assert (
@@ -113,7 +126,7 @@ def test_modes_are_swept_and_one_that_a_backbone_does_not_have_fails_its_trial_a
             return SimpleNamespace(score=0.5)
 
     called = []
-    monkeypatch.setattr(objective.runs, "child", lambda *a: called.append(a[1]) or nullcontext(SimpleNamespace(id="r")))
+    monkeypatch.setattr(objective.runs, "child", lambda *a: called.append(a[1]) or nullcontext(Recorded()))
     monkeypatch.setattr(objective.trials, "run", build)
     sweep = {
         "backbones": ["test_vit", "test_resnet"],
@@ -122,10 +135,10 @@ def test_modes_are_swept_and_one_that_a_backbone_does_not_have_fails_its_trial_a
     experiment = config.parse({"name": "x", "model": {"lora": {"targets": ["qkv"]}}, "sweep": sweep})
     opened = study.open_study(f"sqlite:///{tmp_path / 'optuna.db'}", "s", experiment, maximize=True)
     planned = space.plan(experiment, 6)
-    study.enqueue(opened, planned)
+    queue.enqueue(opened, planned)
     while objective.run_one(opened, planned, experiment, None, None, progress=False) is not None:
         pass
-    failed = [t for t in study.finished(opened, planned) if t.state.name == "FAIL"]
+    failed = [t for t in queue.finished(opened, planned) if t.state.name == "FAIL"]
     assert [(t.params["model.backbone"], t.params["model.mode"]) for t in failed] == [("test_resnet", "lora")]
     assert "model.lora.targets, 'qkv' matches none of 'test_resnet'" in failed[0].user_attrs["reason"]
     assert {name.rpartition(" ")[2] for name in called} == {"finetune", "lora", "last_stage"}

@@ -290,8 +290,8 @@ def test_a_study_goes_on_under_a_new_parent(store, experiment, monkeypatch):
         with runs.child(new, "own", tags=tags) as own:
             pass
         adopted = runs.adopt(new, "it's mine")
-        assert (adopted.ended, adopted.running) == (done, [left])
-        assert runs.adopt(new, "it's mine") == runs.Adopted([], [])
+        assert adopted == [*done, left]
+        assert runs.adopt(new, "it's mine") == []
         assert runs.status(left) == "RUNNING"
         runs.close(left, "FAILED", "its process is gone")
         assert runs.status(new.id) == "RUNNING"
@@ -311,7 +311,7 @@ def test_a_finished_parent_keeps_its_status_when_its_trials_move(store, experime
     with runs.parent("sweep", experiment, tags=tags) as first, runs.child(first, "t", tags=tags):
         pass
     with runs.parent("sweep", experiment, tags=tags) as second:
-        assert len(runs.adopt(second, "s").ended) == 1
+        assert len(runs.adopt(second, "s")) == 1
     assert stored(first).info.status == "FINISHED"
     assert stored(first).data.tags["cellml.continued_by"] == second.id
 

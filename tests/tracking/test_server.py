@@ -55,7 +55,7 @@ def test_a_study_over_http(server, tmp_path, experiment, monkeypatch, make_class
             trial.metrics({"loss": step, "nan": float("nan")}, step=step, prefix="val")
         uri = export.log_classifier(trial, make_classifier(), make_images((2, 40, 40, 3)))
     with runs.parent("sweep", experiment, tags=tags) as second:
-        assert runs.adopt(second, "s").ended == [trial.id]
+        assert runs.adopt(second, "s") == [trial.id]
     record = runs.children(second)[0]
     assert (record.id, record.params, record.metrics["val/loss"]) == (trial.id, {"a": "1"}, 2)
     registry.register(uri, model_name("cells", "a/b"), {registry.EXPERIMENT: "cells"}, "champion")
