@@ -1,12 +1,14 @@
 """Shared fixtures: where real data is, and a working folder with its own tracking store."""
 
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
+FROM_OUTSIDE = ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "MLFLOW_EXPERIMENT_NAME", "MLFLOW_REGISTRY_URI")
 DATA = Path(os.environ.get("CELLML_DATA", ROOT.parent / "shared" / "data"))
 
 
@@ -18,13 +20,28 @@ def real_data() -> Path:
     return DATA
 
 
+@pytest.fixture(scope="session")
+def empty_database(tmp_path_factory):
+    """A store with MLflow's tables, made once: making them takes seconds."""
+    folder = tmp_path_factory.mktemp("empty")
+    with pytest.MonkeyPatch.context() as patch:
+        for name in FROM_OUTSIDE:
+            patch.delenv(name, raising=False)
+        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder}/mlflow.db")
+        from cellml.tracking import runs
+
+        runs.connect("Default")
+    return folder / "mlflow.db"
+
+
 @pytest.fixture
-def workspace(tmp_path, monkeypatch) -> Path:
+def workspace(empty_database, tmp_path, monkeypatch) -> Path:
     """An empty working folder with its own MLflow store and pixel cache."""
+    shutil.copy(empty_database, tmp_path / "mlflow.db")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
     monkeypatch.setenv("CELLML_CACHE", str(tmp_path / "cache"))
-    for name in ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "MLFLOW_EXPERIMENT_NAME"):
+    for name in FROM_OUTSIDE:
         monkeypatch.delenv(name, raising=False)
     return tmp_path
 
@@ -39,7 +56,7 @@ def shared_workspace(tmp_path_factory) -> Iterator[Path]:
         patch.chdir(folder)
         patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder / 'mlflow.db'}")
         patch.setenv("CELLML_CACHE", str(folder / "cache"))
-        for name in ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "MLFLOW_EXPERIMENT_NAME"):
+        for name in FROM_OUTSIDE:
             patch.delenv(name, raising=False)
         before = torch.get_num_threads()
         torch.set_num_threads(1)

@@ -1,5 +1,4 @@
 import os
-import shutil
 
 import numpy as np
 import pytest
@@ -8,33 +7,14 @@ import torch
 from cellml.config import Experiment
 from cellml.models import classifier as classifiers
 from cellml.models.classifier import Classifier, Spec
-from cellml.tracking import runs
 
 torch.set_num_threads(1)  # tiny networks: more threads only wait for each other
-FROM_OUTSIDE = ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI")
-
-
-@pytest.fixture(scope="session")
-def empty_database(tmp_path_factory):
-    """A store with MLflow's tables, made once: making them takes seconds."""
-    folder = tmp_path_factory.mktemp("empty")
-    with pytest.MonkeyPatch.context() as patch:
-        for name in FROM_OUTSIDE:
-            patch.delenv(name, raising=False)
-        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder}/mlflow.db")
-        runs.connect("Default")
-    return folder / "mlflow.db"
 
 
 @pytest.fixture
-def store(empty_database, tmp_path, monkeypatch):
+def store(workspace):
     """A store of its own in the working folder."""
-    for name in FROM_OUTSIDE:
-        monkeypatch.delenv(name, raising=False)
-    shutil.copy(empty_database, tmp_path / "mlflow.db")
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
-    return tmp_path
+    return workspace
 
 
 @pytest.fixture
