@@ -288,6 +288,18 @@ def data(context: click.Context, experiment: str, data: str) -> None:
     commands.data(loaded)
 
 
+@cli.command()
+@click.option("--storage", default="", help="Optuna database URL, postgresql://… say; CELLML_STORAGE by default.")
+@click.option("--host", default="localhost", show_default=True, help="Address to listen on; 0.0.0.0 for every one.")
+@click.option("--port", default=13000, show_default=True, help="Port to listen on.")
+def proxy(storage: str, host: str, port: int) -> None:
+    """Serve a sweep's database to many workers, which name it --storage grpc://HOST:PORT."""
+    from cellml.sweep import proxy as proxies
+    from cellml.sweep import storage as storages
+
+    proxies.serve(storages.open_storage(proxies.database(storage)), host, port, click.echo)
+
+
 @cli.command("list")
 @click.argument("what", metavar="|".join(LISTS))
 def list_(what: str) -> None:

@@ -136,7 +136,7 @@ class Experiment(Section):
         tree = self.model_dump(
             mode="json", exclude={"description", "compare", "explain", "pretrain", "screen", "budgets"}
         )
-        for key in ("trials", "timeout", "workers", "versions"):
+        for key in ("trials", "timeout", "workers", "engine", "cpus", "gpus", "versions"):
             del tree["sweep"][key]
         for machine in ("threads", "device"):
             del tree["train"][machine]

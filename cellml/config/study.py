@@ -40,6 +40,11 @@ class Sweep(Section):
     trials: int = Field(12, ge=1)
     timeout: float | None = Field(None, gt=0)  # seconds
     workers: int = Field(1, ge=0)  # processes here; 0: trials run where `cellml worker` joins
+    engine: Literal["local", "ray"] = (
+        "local"  # ray: trials are tasks on the cluster of RAY_ADDRESS, else of this machine
+    )
+    cpus: float = Field(1, gt=0)  # processors that a trial needs, for Ray
+    gpus: float = Field(0, ge=0)
     seed: int = 0
     sampler: Literal["tpe", "random"] = "tpe"  # of mode best; rank draws the same random candidates for every cell
     pruner: Literal["none", "median", "percentile", "hyperband", "wilcoxon"] = "median"  # of mode best; rank: none

@@ -10,7 +10,7 @@ from optuna.trial import TrialState
 from cellml.config import Experiment
 from cellml.data.prepare import Dataset
 from cellml.errors import UserError
-from cellml.sweep import choices, objective, plots, queue, reconcile, session, space, storage, workers
+from cellml.sweep import choices, objective, on_ray, plots, queue, reconcile, session, space, storage, workers
 from cellml.sweep import study as studies
 from cellml.sweep.work import News, work
 from cellml.tracking import runs
@@ -52,8 +52,9 @@ def run(experiment: Experiment, dataset: Dataset, parent: Run, url: str, say: Sa
         UserError: the plan cannot be carried out, or every trial failed.
     """
     name, sweep = study_name(experiment, dataset), experiment.sweep
+    alone = sweep.workers == 1 and sweep.engine == "local"
     opened = storage.open_storage(url)
-    study = studies.open_study(opened, name, experiment, objective.maximize(experiment), alone=sweep.workers == 1)
+    study = studies.open_study(opened, name, experiment, objective.maximize(experiment), alone=alone)
     planned = space.plan(experiment, sweep.trials)
     parent.tags({"cellml.study": name})
     if adopted := runs.adopt(parent, name):
@@ -69,11 +70,13 @@ def run(experiment: Experiment, dataset: Dataset, parent: Run, url: str, say: Sa
             f"{count} trials do not divide by {grid} cells, some get one more: "
             f"{-(-count // grid) * grid} would be equal"
         )
-    if not sweep.workers:
+    if not sweep.workers and sweep.engine == "local":
         say(f"no workers here: trials run where `cellml worker --study {name}` joins with the same storage")
     deadline = time.monotonic() + sweep.timeout if sweep.timeout else float("inf")
     news = News(study, planned, say)
-    if sweep.workers == 1:
+    if sweep.engine == "ray":
+        on_ray.run(experiment, study, planned, url, deadline, news)
+    elif alone:
         work(study, planned, experiment, dataset, parent, deadline=deadline, news=news, progress=progress)
     else:
         workers.run(experiment, study, planned, url, dataset, parent, deadline, news)

@@ -69,7 +69,7 @@ def _part(opened: BaseStorage, name: str, left: Session, data: str, say: Say) ->
             "set MLFLOW_TRACKING_URI to the one that the sweep was started with"
         )
     experiment = pinned(left.settings if not data else left.settings.replace({"data.path": data}), 1)
-    dataset = _prepared(experiment)
+    dataset = prepared(experiment)
     session.check_data(name, left, dataset)
     study = studies.open_study(opened, name, experiment, objective.maximize(experiment), alone=False)
     planned = space.plan(experiment, left.trials)
@@ -83,7 +83,7 @@ def _part(opened: BaseStorage, name: str, left: Session, data: str, say: Say) ->
     return count
 
 
-def _prepared(experiment: Experiment) -> Dataset:
+def prepared(experiment: Experiment) -> Dataset:
     """The data of an experiment, kept for the next sweep of the same."""
     key = experiment.model_dump_json(include={"data", "split", "seed"})
     if key not in _datasets:

@@ -11,7 +11,7 @@ from cellml import trial as trials
 from cellml.config import Experiment
 from cellml.data.prepare import Dataset
 from cellml.evaluation.metrics import higher_is_better
-from cellml.sweep import life, queue, reconcile, space, storage
+from cellml.sweep import batched, life, queue, reconcile, space, storage
 from cellml.tracking import runs
 from cellml.tracking.run import Run
 
@@ -83,7 +83,8 @@ def _run(
 ) -> TrialState:
     ends: dict[type[BaseException], str] = {Pruned: "FINISHED", GivenUp: "KILLED"}
     try:
-        own = space.suggest(trial, experiment)
+        with batched.block():
+            own = space.suggest(trial, experiment)
         tags = _tags(study, own, trial) | reconcile.tags_of(trial)
         with runs.child(parent, _name(own, trial), parameters(own, experiment), tags, ends) as child:
             trial.set_user_attr("run_id", child.id)
@@ -124,7 +125,9 @@ def _reporter(trial: optuna.Trial, experiment: Experiment) -> trials.OnStep:
     def report(step: int, value: float) -> None:
         values.append(value)
         trial.report(sum(values) / len(values) if running else value, step)
-        if prunes and trial.should_prune():
+        with batched.block():
+            pruned = prunes and trial.should_prune()
+        if pruned:
             raise Pruned
 
     return report

@@ -27,15 +27,8 @@ def enqueue(study: optuna.Study, planned: list[space.Planned]) -> int:
 
 def claim(study: optuna.Study, planned: list[space.Planned]) -> optuna.Trial | None:
     """Take the next waiting trial of the plan for this process, or None when there is none; atomic over processes."""
-    keys = {item.key for item in planned}
     storage = study._storage  # the queue's compare-and-set has no other public door
-    first: set[str | None] = set()
-    for found in study.get_trials(deepcopy=False):
-        if interrupted(found) or key(found) in first:
-            continue
-        first.add(key(found))
-        if found.state != TrialState.WAITING or key(found) not in keys:
-            continue
+    for found in waiting(study, planned):
         try:
             if not storage.set_trial_state_values(found._trial_id, state=TrialState.RUNNING):
                 continue
@@ -45,6 +38,20 @@ def claim(study: optuna.Study, planned: list[space.Planned]) -> optuna.Trial | N
         trial.set_user_attr("process", processes.this_process())
         return trial
     return None
+
+
+def waiting(study: optuna.Study, planned: list[space.Planned]) -> list[FrozenTrial]:
+    """Trials of the plan that nobody has claimed yet: of each key that was queued twice, the first."""
+    keys = {item.key for item in planned}
+    first: set[str | None] = set()
+    found = []
+    for trial in study.get_trials(deepcopy=False):
+        if interrupted(trial) or key(trial) in first:
+            continue
+        first.add(key(trial))
+        if trial.state == TrialState.WAITING and key(trial) in keys:
+            found.append(trial)
+    return found
 
 
 def running(study: optuna.Study, planned: list[space.Planned]) -> list[FrozenTrial]:

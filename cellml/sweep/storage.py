@@ -14,15 +14,18 @@ from typing import Any
 import optuna
 import sqlalchemy
 from optuna.exceptions import StorageInternalError
-from optuna.storages import BaseStorage
+from optuna.storages import BaseStorage, RDBStorage
 from sqlalchemy.engine import Engine
-from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError, ProgrammingError, SQLAlchemyError
 
 from cellml.errors import UserError
+from cellml.sweep import proxy
+from cellml.sweep.batched import INSERT, Batched
 
 PATIENCE = 600.0  # seconds that a database may be away, unless CELLML_PATIENCE says otherwise
 PAUSE = 0.5  # seconds between tries, doubled each time up to
 LONGEST_PAUSE = 8.0
+TRIES = 5  # of making the tables of a new database
 
 _patience: ContextVar[float | None] = ContextVar("patience", default=None)
 
@@ -37,17 +40,23 @@ def default_url(tracking_uri: str) -> str:
 
 
 def open_storage(url: str) -> BaseStorage:
-    """The storage at a URL, SQLite, PostgreSQL or another that SQLAlchemy knows; its calls wait while it is away.
+    """The storage at a URL: SQLite, PostgreSQL, another that SQLAlchemy knows, or a proxy before one.
+
+    Its calls wait while it is away.
 
     Raises:
         UserError: the database cannot be opened, refuses the password, or was made by another version of Optuna.
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
+    if url.startswith(f"{proxy.SCHEME}://"):
+        return Patient(proxy.client(url))  # type: ignore[abstract]
     if url.startswith("postgresql://"):
         url = url.replace("postgresql://", "postgresql+psycopg://", 1)
     try:
-        return Patient(optuna.storages.get_storage(_database(url)))  # type: ignore[abstract]
+        database = _first(url)
+        known = database.engine.name in INSERT
+        return Patient(Batched(database) if known else optuna.storages.get_storage(database))  # type: ignore[abstract]
     except (SQLAlchemyError, ImportError, RuntimeError, ValueError, OSError) as error:
         reason = str(error).strip().splitlines()[0]
         advice = "start it, or correct storage"
@@ -138,10 +147,22 @@ def _line(error: BaseException) -> str:
     return text.splitlines()[0] if text else type(error).__name__
 
 
-def _database(url: str) -> BaseStorage:
+def _first(url: str) -> RDBStorage:
+    """The database, new perhaps: of several that come to it at once and make its tables, the slower try again."""
+    for left in reversed(range(TRIES)):
+        try:
+            return _database(url)
+        except (IntegrityError, ProgrammingError):
+            if not left:
+                raise
+            time.sleep(PAUSE)
+    raise AssertionError
+
+
+def _database(url: str) -> RDBStorage:
     lite = url.startswith("sqlite")
     connect = {"timeout": 60} if lite else {"connect_timeout": 5} if url.startswith("postgresql") else {}
-    storage = optuna.storages.RDBStorage(url, engine_kwargs={"pool_pre_ping": True, "connect_args": connect})
+    storage = RDBStorage(url, engine_kwargs={"pool_pre_ping": True, "connect_args": connect})
     if lite:
         _serialise(storage.engine)
     return storage
