@@ -5,6 +5,7 @@ import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -22,9 +23,11 @@ from cellml.sampling.base import TrainingRows
 from cellml.sampling.strategies import resample
 from cellml.training import device, frames, losses, spaces, stages, synthesis
 from cellml.training.adapt import FROZEN_TRUNK
+from cellml.training.checkpoint import opened
 from cellml.training.finetune import finetune
-from cellml.training.frame_module import Align
+from cellml.training.frame_module import Align, Aligned
 from cellml.training.frozen import frozen
+from cellml.training.identity import key
 from cellml.training.job import Job, OnEpoch, Outcome, initial
 from cellml.training.module import Diverged
 from cellml.training.predict import predict
@@ -71,10 +74,11 @@ def fit(
     pretrained: Classifier | None = None,
     reference: Classifier | None = None,
     align: Align | None = None,
+    checkpoint: Path | None = None,
 ) -> Fit:
     """Train a classifier, of sequences where rows are frames of movies.
 
-    The same seed gives the same result on a CPU with the same number of threads.
+    The same seed gives the same result on a CPU with the same number of threads, interrupted or not.
 
     Args:
         experiment: what to train and how.
@@ -87,6 +91,9 @@ def fit(
         pretrained: a classifier to start from instead of `model.weights`; its scaling of pixel values is kept.
         reference: a network whose embeddings strategies look for neighbours in, instead of the model's own.
         align: of frames of movies, gives the training rows' labels before the fit and before each epoch.
+        checkpoint: folder of this fit alone, where its state is kept every `train.checkpoint` seconds, so that the same
+            call goes on after an interruption; `on_epoch` is then told of the epochs before it, too. The caller removes
+            it. Not for an `align` of one's own.
 
     Raises:
         UserError: settings that do not fit the data or this machine.
@@ -94,6 +101,8 @@ def fit(
     """
     start = time.perf_counter()
     settings = experiment.train
+    given, foreign = (train, validation), align is not None and not isinstance(align, Aligned)
+    every = None if foreign or experiment.model.mode == "frozen" else settings.checkpoint
     align, digest = align or stages.aligned(experiment, train), train.digest
     if align is not None:
         train = frames.named(train, align(None))
@@ -125,7 +134,17 @@ def fit(
     )
     everything = dataset.manifest if dataset.manifest.sequences is not None else train
     stages.decoder(experiment, train, align, everything)  # refused before anything is trained
-    with device.threads(settings.threads), device.seeded(settings.seed, on):
+
+    def of() -> str:
+        starts, precision = (pretrained, reference), device.precision(settings.precision, on)
+        return key(experiment, given, starts, job.epochs, on.type, precision)
+
+    with (
+        device.threads(settings.threads),
+        device.seeded(settings.seed, on),
+        opened(checkpoint, every, of) as kept,
+    ):
+        job = replace(job, checkpoint=kept)
         if train.sequences is not None:
             outcome = frames.learn(job, realign)
         else:
@@ -142,7 +161,7 @@ def fit(
         history=outcome.history,
         best_epoch=outcome.best_epoch,
         validation=outcome.validation,
-        seconds=time.perf_counter() - start,
+        seconds=time.perf_counter() - start + (0 if kept is None else kept.before),
         trained=outcome.trained,
         counts={"before": _counts(rows, np.arange(len(rows)), None), "after": _counts(rows, sample.rows, sample.draw)},
         notes=(*sample.notes, *_untrained(experiment, pretrained)),

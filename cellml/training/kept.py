@@ -1,15 +1,14 @@
-"""Finished fits of a cross-validation, kept beside the pixels until it is done: an interrupted one continues."""
+"""What a trial has reached, kept beside the pixels until it is done: an interrupted one continues."""
 
-import hashlib
 import json
 import os
 import shutil
+import time
 import uuid
 from pathlib import Path
 
 import numpy as np
 
-import cellml
 from cellml.config import Experiment
 from cellml.data.manifest import Manifest
 from cellml.data.prepare import Dataset
@@ -17,25 +16,26 @@ from cellml.evaluation.predictions import Predictions
 from cellml.models import ensemble as models
 from cellml.models.classifier import Classifier
 from cellml.training.fit import Fit
+from cellml.training.identity import key
 
+STALE_SECONDS = 14 * 86_400.0  # what was left for so long is not gone on with
 _PLAIN = ("history", "best_epoch", "seconds", "trained", "counts")
 
 
 def folder(experiment: Experiment, dataset: Dataset, rows: Manifest, *starts: Classifier | None) -> Path:
-    """Where the fits of a cross-validation are kept: another place for whatever would change them.
+    """Where the fits of a trial are kept: another place for whatever would change them.
+
+    What lies beside it, and was not touched for some days, is removed.
 
     Args:
         experiment: what to train and how.
         dataset: the images behind the rows.
-        rows: to divide.
+        rows: to fit to, to judge by, or to divide.
         starts: networks that the fits start from, or look for neighbours with.
     """
-    known = hashlib.sha256(f"{cellml.__version__} {experiment.fingerprint()} {rows.digest}".encode())
-    for start in starts:
-        known.update(b"|" if start is None else json.dumps(start.spec.to_dict(), sort_keys=True).encode())
-        for tensor in () if start is None else start.state_dict().values():
-            known.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-    return dataset.pixels.folder / "folds" / known.hexdigest()[:32]
+    place = dataset.pixels.folder / "fits" / key(experiment, [rows], starts)[:32]
+    _tidy(place)
+    return place
 
 
 def save(fitted: Fit, path: Path) -> None:
@@ -70,3 +70,13 @@ def load(path: Path) -> Fit | None:
         synthetic=list(zip(texts, images, strict=True)),
         **plain,
     )
+
+
+def _tidy(place: Path) -> None:
+    for other in place.parent.glob("*"):
+        try:
+            touched = max(one.stat().st_mtime for one in (other, *other.iterdir()))
+        except OSError:  # gone meanwhile, or another process has just begun it
+            continue
+        if other != place and time.time() - touched > STALE_SECONDS:
+            shutil.rmtree(other, ignore_errors=True)

@@ -1,9 +1,11 @@
 """The decoder of a training set of sequences, from labels of frames or from transcripts alone."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from cellml.config import Experiment, Train
 from cellml.config.decoding import Decode
@@ -16,6 +18,7 @@ from cellml.sampling.strategies import resample
 from cellml.sequences import learn, weak
 from cellml.sequences.decode import Decoder
 from cellml.sequences.durations import Ends
+from cellml.training.checkpoint import State
 from cellml.training.frame_module import Align
 from cellml.training.frames import named
 
@@ -58,6 +61,18 @@ class Transcripts:
         if said is not None and not self.settled:
             self._state = weak.step(self._state, said, self._decode, self._settings, self._optional, self._fixed)
         return list(self._state.labels)
+
+    def state(self) -> State:
+        """See `frame_module.Aligned`."""
+        own = self._state
+        numbers = (own.priors, own.means, own.round, own.changed, own.free)
+        return {"labels": [torch.from_numpy(labels) for labels in own.labels], "numbers": numbers}
+
+    def resume(self, state: State) -> None:
+        """See `frame_module.Aligned`."""
+        labels = tuple(one.numpy() for one in state["labels"])
+        names = ("priors", "means", "round", "changed", "free")
+        self._state = replace(self._state, labels=labels, **dict(zip(names, state["numbers"], strict=True)))
 
     @property
     def settled(self) -> bool:
