@@ -2,6 +2,7 @@
 
 import gc
 import math
+import shutil
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -23,7 +24,7 @@ from cellml.sampling.base import TrainingRows
 from cellml.sampling.strategies import resample
 from cellml.training import device, frames, losses, spaces, stages, synthesis
 from cellml.training.adapt import FROZEN_TRUNK
-from cellml.training.checkpoint import opened
+from cellml.training.checkpoint import Checkpoint, opened
 from cellml.training.finetune import finetune
 from cellml.training.frame_module import Align, Aligned
 from cellml.training.frozen import frozen
@@ -109,10 +110,16 @@ def fit(
     _check(experiment, train, validation)
     _check_changes(experiment, dataset)
     realign = align
+    on, precision = device.pick(settings.device), settings.precision
+
+    def of() -> str:
+        starts = (pretrained, reference)
+        return key(experiment, given, starts, epochs or settings.epochs, on.type, device.precision(precision, on))
+
     if isinstance(align, stages.Transcripts) and experiment.sequence.transcripts.aligner:
-        stages.crossfit(align, train, _aligner(experiment, dataset, progress), settings.seed)
+        with opened(checkpoint and checkpoint / "aligned", every, of) as kept:
+            _crossfit(experiment, dataset, train, align, kept, progress)
         train, realign = frames.named(train, align(None)), None
-    on = device.pick(settings.device)
     labelled = train if train.sequences is None else train.where(train.targets >= 0)
     rows = TrainingRows.of(labelled, _spaces(experiment, dataset, train, on, pretrained, reference))
     if not settings.soft_labels:
@@ -134,11 +141,6 @@ def fit(
     )
     everything = dataset.manifest if dataset.manifest.sequences is not None else train
     stages.decoder(experiment, train, align, everything)  # refused before anything is trained
-
-    def of() -> str:
-        starts, precision = (pretrained, reference), device.precision(settings.precision, on)
-        return key(experiment, given, starts, job.epochs, on.type, precision)
-
     with (
         device.threads(settings.threads),
         device.seeded(settings.seed, on),
@@ -169,15 +171,31 @@ def fit(
     )
 
 
-def _aligner(experiment: Experiment, dataset: Dataset, progress: bool) -> stages.Learner:
+def _crossfit(
+    experiment: Experiment,
+    dataset: Dataset,
+    train: Manifest,
+    align: stages.Transcripts,
+    kept: Checkpoint | None,
+    progress: bool,
+) -> None:
     own = stages.aligning(experiment)
+    running = None if kept is None else kept.path.parent / "running"
 
     def said(images: Manifest, others: Manifest) -> npt.NDArray[np.float64]:
-        trained = fit(own, dataset, train=images, validation=None, progress=progress)
+        trained = fit(own, dataset, train=images, validation=None, progress=progress, checkpoint=running)
+        if running is not None:
+            shutil.rmtree(running, ignore_errors=True)
         found = predict(trained.classifier, dataset, others, device=own.train.device)
         return np.log(np.maximum(found.probabilities, np.finfo(np.float64).tiny))
 
-    return said
+    def round_done() -> None:
+        if kept is not None:
+            kept.offer(align.state)
+
+    if kept is not None and (state := kept.load()) is not None:
+        align.resume(state)
+    stages.crossfit(align, train, said, experiment.train.seed, round_done)
 
 
 def _strips(job: Job) -> list[synthesis.Strip]:

@@ -107,7 +107,9 @@ def aligning(experiment: Experiment) -> Experiment:
     return experiment.replace({**plain, **sequence, "model.backbone": experiment.sequence.transcripts.aligner})
 
 
-def crossfit(align: Transcripts, train: Manifest, said: Learner, seed: int) -> None:
+def crossfit(
+    align: Transcripts, train: Manifest, said: Learner, seed: int, on_round: Callable[[], None] | None = None
+) -> None:
     """Align training sequences by networks that see one frame at a time and have not seen these sequences.
 
     What aligns the sequences that it was trained on confirms the errors of its labels; so each half of the groups is
@@ -118,6 +120,7 @@ def crossfit(align: Transcripts, train: Manifest, said: Learner, seed: int) -> N
         train: training rows, frames of movies.
         said: what is trained.
         seed: which groups go together.
+        on_round: called after each round.
 
     Raises:
         UserError: fewer than two groups.
@@ -129,6 +132,8 @@ def crossfit(align: Transcripts, train: Manifest, said: Learner, seed: int) -> N
         for one in (0, 1):
             found[half == one] = said(now.where(half != one), now.where(half == one))
         align([found[rows] for rows in timelines(train)])
+        if on_round is not None:
+            on_round()
 
 
 def decoder(experiment: Experiment, train: Manifest, align: Align | None, everything: Manifest) -> Decoder | None:

@@ -1,12 +1,19 @@
 """A fit that was stopped and goes on is, bit for bit, the fit that was never stopped."""
 
 import json
+import multiprocessing
+import os
+import signal
+from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from torch.optim.optimizer import register_optimizer_step_post_hook
 
+from cellml import config
+from cellml.training import folds
 from cellml.training.fit import fit
 from tests.training import movies
 from tests.training.helpers import experiment
@@ -42,6 +49,10 @@ SEQUENCES = {
     "transcripts": {"model.backbone": "test_resnet+gru", **WEAK},
     "weighted transcripts": {"model.backbone": "test_resnet+gru", "sampling.strategy": "class_weights", **WEAK},
 }
+
+
+ALIGNED = {"sequence.transcripts.aligner": "test_resnet", **WEAK, "train.epochs": 3, "sequence.transcripts.rounds": 3}
+CROSSED = {"train.folds": 2, "train.epochs": 3, "train.checkpoint": 0, "train.ema": 0.9}
 
 
 class Killed(BaseException):
@@ -124,3 +135,86 @@ def test_a_fit_stopped_after_its_last_epoch_trains_no_more(tiny, tmp_path, monke
     again, resumed = run(own, tiny, tmp_path / "fit")
     same(resumed, whole)
     assert json.dumps(again) == json.dumps(told)
+
+
+@contextmanager
+def steps(stop=None, how=None):
+    """Counts the steps of all optimisers, and at one of them is stopped."""
+    taken = []
+
+    def step(*_):
+        taken.append(1)
+        if len(taken) == stop:
+            how()
+
+    handle = register_optimizer_step_post_hook(step)
+    try:
+        yield taken
+    finally:
+        handle.remove()
+
+
+def interrupt():
+    raise Killed
+
+
+def kill():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@pytest.mark.slow
+def test_interrupted_rounds_of_an_aligner(discs, tmp_path):
+    own = experiment(**EACH | SMALL | {"model.backbone": "test_resnet+gru"} | ALIGNED)
+    with steps() as all_steps:
+        told, whole = run(own, discs)
+    with steps(len(all_steps) * 2 // 3, interrupt) as first:
+        assert run(own, discs, tmp_path / "fit")[1] is None
+    with steps() as second:
+        again, resumed = run(own, discs, tmp_path / "fit")
+    same(resumed, whole)
+    assert json.dumps(again) == json.dumps(told)
+    assert 0 <= len(first) + len(second) - len(all_steps) < len(all_steps) / 3
+
+
+def crossed(own, dataset, place=None):
+    rows = dataset.manifest.split("train", "val")
+    return folds.cross_validate(own, dataset, rows, progress=False, place=place)
+
+
+def killed(work, yaml, dataset, place, stop):
+    """What another process does until it is killed."""
+    torch.set_num_threads(1)
+    with steps(stop, kill):
+        work(config.parse(yaml), dataset, place)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("work", "data", "values", "stop"),
+    [
+        (run, "tiny", EACH | BUSY | {"train.ema": 0.9, "train.augment.mixup": 0.4}, 13),  # of 5 steps an epoch
+        (run, "discs", EACH | SMALL | SEQUENCES["transcripts"], 8),  # of 3
+        (crossed, "tiny", BUSY | CROSSED, 14),  # of 3 epochs of 3 in the first fold
+    ],
+)
+def test_a_killed_process(work, data, values, stop, tmp_path, request):
+    dataset, own = request.getfixturevalue(data), experiment(**values)
+    given = (work, own.model_dump(mode="json"), dataset, tmp_path / "fit", stop)
+    process = multiprocessing.get_context("spawn").Process(target=killed, args=given)
+    process.start()
+    process.join(300)
+    assert process.exitcode == -signal.SIGKILL
+    assert list(tmp_path.glob("**/state.pt"))
+    with steps() as all_steps:
+        whole = work(own, dataset)
+    with steps() as left:
+        resumed = work(own, dataset, tmp_path / "fit")
+    assert len(all_steps) - stop <= len(left) < len(all_steps) - stop + 5
+    if work is crossed:
+        assert resumed.predictions.probabilities.tobytes() == whole.predictions.probabilities.tobytes()
+        for some, others in zip(resumed.fits, whole.fits, strict=True):
+            same(some, others)
+        assert not list(tmp_path.glob("**/state.pt"))
+    else:
+        assert json.dumps(resumed[0]) == json.dumps(whole[0])
+        same(resumed[1], whole[1])
