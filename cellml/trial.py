@@ -45,7 +45,7 @@ class Outcome:
         deviation: standard deviation of the score over the folds.
         best: which fold's network had the best score.
         singles: by further split, what each fold's network says.
-        kept: folder of a cross-validation's fits, not needed once everything is logged.
+        kept: folder of what the fits had reached, not needed once everything is logged.
     """
 
     classifier: Classifier | Ensemble
@@ -177,11 +177,12 @@ def _predicted(outcome: Outcome, split: str, dataset: Dataset, device: str) -> O
 
 def _fit(experiment: Experiment, dataset: Dataset, tracked: Run, on_step: OnStep | None, progress: bool) -> Outcome:
     manifest, monitor = dataset.manifest, experiment.train.monitor
+    pretrained, compared = starting_point(experiment), reference(experiment)
+    place = kept.folder(experiment, dataset, manifest.split("train", "val"), pretrained, compared)
 
     def epoch_done(epoch: int, record: dict[str, float]) -> None:
         tracked.metrics(records.keyed(record), step=epoch)
-        if on_step is not None:
-            on_step(epoch, record[f"val/{monitor}"])
+        _tell(on_step, epoch, record[f"val/{monitor}"], place)
 
     fitted = training.fit(
         experiment,
@@ -190,8 +191,9 @@ def _fit(experiment: Experiment, dataset: Dataset, tracked: Run, on_step: OnStep
         validation=manifest.split("val"),
         on_epoch=epoch_done,
         progress=progress,
-        pretrained=starting_point(experiment),
-        reference=reference(experiment),
+        pretrained=pretrained,
+        reference=compared,
+        checkpoint=place,
     )
     assert fitted.validation is not None
     tracked.metrics(
@@ -199,7 +201,7 @@ def _fit(experiment: Experiment, dataset: Dataset, tracked: Run, on_step: OnStep
     )
     records.log_fits(tracked, [fitted])
     score = metrics.value(monitor, fitted.validation)
-    return Outcome(fitted.classifier, {"val": fitted.validation}, "val", score)
+    return Outcome(fitted.classifier, {"val": fitted.validation}, "val", score, kept=place)
 
 
 def _cross_validate(
@@ -215,13 +217,7 @@ def _cross_validate(
         tracked.metrics(records.keyed(record) | {"fold/fit_seconds": fitted.seconds}, step=number)
         if progress:
             Console(stderr=True).print(f"fold {number}: {monitor} {values[-1][monitor]:.4f}", highlight=False)
-        if on_step is None:
-            return
-        try:
-            on_step(number, values[-1][monitor])
-        except Exception:  # told to stop: there is nothing to continue
-            shutil.rmtree(place, ignore_errors=True)
-            raise
+        _tell(on_step, number, values[-1][monitor], place)
 
     pretrained, compared = starting_point(experiment), reference(experiment)
     place = kept.folder(experiment, dataset, rows, pretrained, compared)
@@ -252,6 +248,16 @@ def _cross_validate(
     counted = np.flatnonzero(weights)  # an ensemble leaves out what weighs nothing
     best = int((sign * table[monitor].to_numpy()[counted]).argmax())
     return Outcome(ensemble, {"oof": done.predictions}, "oof", mean[monitor], deviation[monitor], best, kept=place)
+
+
+def _tell(on_step: OnStep | None, step: int, value: float, place: Path) -> None:
+    if on_step is None:
+        return
+    try:
+        on_step(step, value)
+    except Exception:  # told to stop: there is nothing to continue
+        shutil.rmtree(place, ignore_errors=True)
+        raise
 
 
 def starting_point(experiment: Experiment) -> models.Classifier | None:

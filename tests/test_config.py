@@ -101,6 +101,7 @@ def test_the_fingerprint_knows_settings_but_not_budget_or_machine(lr, seed):
     experiment = config.parse({"name": "x"})
     same = experiment.replace(
         {"sweep.trials": 99, "sweep.workers": 4, "train.threads": 1, "data.path": "elsewhere", "description": "y"}
+        | {"train.checkpoint": None}
     )
     assert same.fingerprint() == experiment.fingerprint()
     other = experiment.replace({"train.lr": lr, "train.seed": seed})

@@ -133,18 +133,22 @@ class Experiment(Section):
 
     def fingerprint(self) -> str:
         """Eight hex digits of everything that decides a trial's result: not the budget, the comparison or the text."""
+        return self.digest()[:8]
+
+    def digest(self) -> str:
+        """The 64 hex digits that `fingerprint` begins."""
         tree = self.model_dump(
             mode="json", exclude={"description", "compare", "explain", "pretrain", "screen", "budgets"}
         )
         for key in ("trials", "timeout", "workers", "engine", "cpus", "gpus", "versions"):
             del tree["sweep"][key]
-        for machine in ("threads", "device"):
+        for machine in ("threads", "device", "checkpoint"):
             del tree["train"][machine]
         for note in ("path", "keep"):
             del tree["data"][note]
         if self.sequence == Sequence():
             del tree["sequence"]  # studies of images keep the digits that they had before there were sequences
-        return hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()[:8]
+        return hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()
 
 
 def load(path: str | Path) -> Experiment:

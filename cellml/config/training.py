@@ -78,6 +78,7 @@ class Train(Section):
     precision: Literal["auto", "32", "bf16", "16"] = "auto"
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     threads: int | None = Field(None, ge=1)
+    checkpoint: float | None = Field(30.0, ge=0)  # seconds, at least, from one kept state to the next; 0: each epoch
     steps: int | None = Field(None, ge=1)  # batches an epoch, for equal budgets; None: every sampled row once
     folds: int | None = Field(None, ge=2)  # judge by cross-validation on training and validation rows together
     repeats: int = Field(1, ge=1)  # of the cross-validation, each with another division and seed

@@ -2,9 +2,11 @@
 
 import gc
 import math
+import shutil
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -22,9 +24,11 @@ from cellml.sampling.base import TrainingRows
 from cellml.sampling.strategies import resample
 from cellml.training import device, frames, losses, spaces, stages, synthesis
 from cellml.training.adapt import FROZEN_TRUNK
+from cellml.training.checkpoint import Checkpoint, opened
 from cellml.training.finetune import finetune
-from cellml.training.frame_module import Align
+from cellml.training.frame_module import Align, Aligned
 from cellml.training.frozen import frozen
+from cellml.training.identity import key
 from cellml.training.job import Job, OnEpoch, Outcome, initial
 from cellml.training.module import Diverged
 from cellml.training.predict import predict
@@ -71,10 +75,11 @@ def fit(
     pretrained: Classifier | None = None,
     reference: Classifier | None = None,
     align: Align | None = None,
+    checkpoint: Path | None = None,
 ) -> Fit:
     """Train a classifier, of sequences where rows are frames of movies.
 
-    The same seed gives the same result on a CPU with the same number of threads.
+    The same seed gives the same result on a CPU with the same number of threads, interrupted or not.
 
     Args:
         experiment: what to train and how.
@@ -87,6 +92,9 @@ def fit(
         pretrained: a classifier to start from instead of `model.weights`; its scaling of pixel values is kept.
         reference: a network whose embeddings strategies look for neighbours in, instead of the model's own.
         align: of frames of movies, gives the training rows' labels before the fit and before each epoch.
+        checkpoint: folder of this fit alone, where its state is kept every `train.checkpoint` seconds, so that the same
+            call goes on after an interruption; `on_epoch` is then told of the epochs before it, too. The caller removes
+            it. Not for an `align` of one's own.
 
     Raises:
         UserError: settings that do not fit the data or this machine.
@@ -94,16 +102,24 @@ def fit(
     """
     start = time.perf_counter()
     settings = experiment.train
+    given, foreign = (train, validation), align is not None and not isinstance(align, Aligned)
+    every = None if foreign or experiment.model.mode == "frozen" else settings.checkpoint
     align, digest = align or stages.aligned(experiment, train), train.digest
     if align is not None:
         train = frames.named(train, align(None))
     _check(experiment, train, validation)
     _check_changes(experiment, dataset)
     realign = align
+    on, precision = device.pick(settings.device), settings.precision
+
+    def of() -> str:
+        starts = (pretrained, reference)
+        return key(experiment, given, starts, epochs or settings.epochs, on.type, device.precision(precision, on))
+
     if isinstance(align, stages.Transcripts) and experiment.sequence.transcripts.aligner:
-        stages.crossfit(align, train, _aligner(experiment, dataset, progress), settings.seed)
+        with opened(checkpoint and checkpoint / "aligned", every, of) as kept:
+            _crossfit(experiment, dataset, train, align, kept, progress)
         train, realign = frames.named(train, align(None)), None
-    on = device.pick(settings.device)
     labelled = train if train.sequences is None else train.where(train.targets >= 0)
     rows = TrainingRows.of(labelled, _spaces(experiment, dataset, train, on, pretrained, reference))
     if not settings.soft_labels:
@@ -125,7 +141,12 @@ def fit(
     )
     everything = dataset.manifest if dataset.manifest.sequences is not None else train
     stages.decoder(experiment, train, align, everything)  # refused before anything is trained
-    with device.threads(settings.threads), device.seeded(settings.seed, on):
+    with (
+        device.threads(settings.threads),
+        device.seeded(settings.seed, on),
+        opened(checkpoint, every, of) as kept,
+    ):
+        job = replace(job, checkpoint=kept)
         if train.sequences is not None:
             outcome = frames.learn(job, realign)
         else:
@@ -142,7 +163,7 @@ def fit(
         history=outcome.history,
         best_epoch=outcome.best_epoch,
         validation=outcome.validation,
-        seconds=time.perf_counter() - start,
+        seconds=time.perf_counter() - start + (0 if kept is None else kept.before),
         trained=outcome.trained,
         counts={"before": _counts(rows, np.arange(len(rows)), None), "after": _counts(rows, sample.rows, sample.draw)},
         notes=(*sample.notes, *_untrained(experiment, pretrained)),
@@ -150,15 +171,31 @@ def fit(
     )
 
 
-def _aligner(experiment: Experiment, dataset: Dataset, progress: bool) -> stages.Learner:
+def _crossfit(
+    experiment: Experiment,
+    dataset: Dataset,
+    train: Manifest,
+    align: stages.Transcripts,
+    kept: Checkpoint | None,
+    progress: bool,
+) -> None:
     own = stages.aligning(experiment)
+    running = None if kept is None else kept.path.parent / "running"
 
     def said(images: Manifest, others: Manifest) -> npt.NDArray[np.float64]:
-        trained = fit(own, dataset, train=images, validation=None, progress=progress)
+        trained = fit(own, dataset, train=images, validation=None, progress=progress, checkpoint=running)
+        if running is not None:
+            shutil.rmtree(running, ignore_errors=True)
         found = predict(trained.classifier, dataset, others, device=own.train.device)
         return np.log(np.maximum(found.probabilities, np.finfo(np.float64).tiny))
 
-    return said
+    def round_done() -> None:
+        if kept is not None:
+            kept.offer(align.state)
+
+    if kept is not None and (state := kept.load()) is not None:
+        align.resume(state)
+    stages.crossfit(align, train, said, experiment.train.seed, round_done)
 
 
 def _strips(job: Job) -> list[synthesis.Strip]:

@@ -1,5 +1,6 @@
 """Cross-validation: the same fit on all folds but one, judged on that one."""
 
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,8 +72,8 @@ def cross_validate(
         progress: show bars.
         pretrained: see `fit`.
         reference: see `fit`.
-        place: folder where each finished fit is kept, so that the same call continues after an interruption, see
-            `kept.folder`; the caller removes it.
+        place: folder where each finished fit is kept, and how far the running one is, so that the same call continues
+            after an interruption, see `kept.folder`; the caller removes it.
 
     Raises:
         UserError: as `divide` and `fit` do.
@@ -95,9 +96,11 @@ def cross_validate(
                     progress=progress,
                     pretrained=pretrained,
                     reference=reference,
+                    checkpoint=place / f"{number}.running" if place is not None else None,
                 )
                 if place is not None:
                     kept.save(fitted, place / str(number))
+                    shutil.rmtree(place / f"{number}.running", ignore_errors=True)
             fits.append(fitted)
             if on_fold is not None:
                 on_fold(number, fitted)

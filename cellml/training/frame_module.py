@@ -1,7 +1,8 @@
 """The LightningModule of sequences: whole sequences a batch, gradients through pieces of them, padding left out."""
 
 from collections.abc import Callable, Iterator
-from typing import Any, cast
+from dataclasses import replace
+from typing import Any, Protocol, cast, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +14,7 @@ from cellml.data.augment_frames import augment_frames
 from cellml.models.classifier import SequenceClassifier
 from cellml.models.temporal.base import real
 from cellml.training import frame_arrays, losses
+from cellml.training.checkpoint import State
 from cellml.training.frame_arrays import FrameArrays
 from cellml.training.job import Job
 from cellml.training.module import Module
@@ -20,6 +22,17 @@ from cellml.training.progress import Bar
 
 # Of each training sequence log p (T, K), None before training: the classes (T,) that its frames are taken to be of.
 Align = Callable[[list[npt.NDArray[np.float64]] | None], list[npt.NDArray[np.int64]]]
+
+
+@runtime_checkable
+class Aligned(Protocol):
+    """An `Align` that can be gone on with."""
+
+    def state(self) -> State:
+        """Where it stands."""
+
+    def resume(self, state: State) -> None:
+        """Stand there."""
 
 
 class FrameModule(Module):
@@ -59,6 +72,23 @@ class FrameModule(Module):
         if self.align is not None and self.history:
             self.train_frames = realigned(self.current, self.train_frames, self.align)
             self.train()
+
+    def further_state(self) -> State:
+        """The labels that were found, and what finds them."""
+        if not isinstance(self.align, Aligned):
+            return {}
+        return {
+            "targets": self.train_frames.targets,
+            "weights": self.train_frames.weights,
+            "align": self.align.state(),
+        }
+
+    def further_resume(self, state: State) -> None:
+        """See `Module.further_resume`."""
+        if isinstance(self.align, Aligned):
+            found = {name: state[name].to(self.device) for name in ("targets", "weights")}
+            self.train_frames = replace(self.train_frames, **found)
+            self.align.resume(state["align"])
 
     def training_step(self, batch: tuple[Tensor, Tensor], index: int) -> Tensor:
         """Loss of one batch of whole sequences; gradients of its pieces are added up for one step of the optimiser."""

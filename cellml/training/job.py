@@ -20,6 +20,7 @@ from cellml.models.temporal import networks
 from cellml.models.temporal.base import WHOLE
 from cellml.sampling.base import Sample, TrainingRows
 from cellml.training import arrays
+from cellml.training.checkpoint import Checkpoint
 
 OnEpoch = Callable[[int, dict[str, float]], None]
 
@@ -40,6 +41,7 @@ class Job:
         pretrained: a classifier to start from instead of `model.weights`, or None.
         on_epoch: called with the epoch (from 1) and its record, or None.
         progress: show a bar.
+        checkpoint: where the fit's state is kept, or None.
     """
 
     experiment: Experiment
@@ -53,6 +55,7 @@ class Job:
     pretrained: Classifier | None
     on_epoch: OnEpoch | None
     progress: bool
+    checkpoint: Checkpoint | None = None
 
     @property
     def mass(self) -> npt.NDArray[np.float64]:

@@ -1,46 +1,69 @@
-"""Finished fits of a cross-validation, kept beside the pixels until it is done: an interrupted one continues."""
+"""What a trial has reached, kept beside the pixels until it is done: an interrupted one continues."""
 
-import hashlib
 import json
-import os
+import logging
 import shutil
+import time
 import uuid
 from pathlib import Path
 
 import numpy as np
 
-import cellml
 from cellml.config import Experiment
+from cellml.data.cache import publish
 from cellml.data.manifest import Manifest
 from cellml.data.prepare import Dataset
 from cellml.evaluation.predictions import Predictions
 from cellml.models import ensemble as models
 from cellml.models.classifier import Classifier
 from cellml.training.fit import Fit
+from cellml.training.identity import key
 
+_log = logging.getLogger(__name__)
+STALE_SECONDS = 14 * 86_400.0  # what was left for so long is not gone on with
 _PLAIN = ("history", "best_epoch", "seconds", "trained", "counts")
 
 
 def folder(experiment: Experiment, dataset: Dataset, rows: Manifest, *starts: Classifier | None) -> Path:
-    """Where the fits of a cross-validation are kept: another place for whatever would change them.
+    """Where the fits of a trial are kept: another place for whatever would change them.
+
+    What lies beside it, and was not touched for some days, is removed.
 
     Args:
         experiment: what to train and how.
         dataset: the images behind the rows.
-        rows: to divide.
+        rows: to fit to, to judge by, or to divide.
         starts: networks that the fits start from, or look for neighbours with.
     """
-    known = hashlib.sha256(f"{cellml.__version__} {experiment.fingerprint()} {rows.digest}".encode())
-    for start in starts:
-        known.update(b"|" if start is None else json.dumps(start.spec.to_dict(), sort_keys=True).encode())
-        for tensor in () if start is None else start.state_dict().values():
-            known.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-    return dataset.pixels.folder / "folds" / known.hexdigest()[:32]
+    place = dataset.pixels.folder / "fits" / key(experiment, [rows], starts)[:32]
+    _tidy(place)
+    return place
 
 
 def save(fitted: Fit, path: Path) -> None:
-    """Keep one fit in a folder that appears whole or not at all."""
+    """Keep one fit in a folder that appears whole or not at all; where it cannot be written, that is said."""
     part = path.with_name(f"{path.name}.{uuid.uuid4().hex}.part")
+    try:
+        _write(fitted, part)
+        publish(part, path)
+    except OSError as error:
+        _log.warning("no fit could be kept in %s, the training goes on: %s", path, error)
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def load(path: Path) -> Fit | None:
+    """What `save` kept, or None where nothing is, or nothing that can be read."""
+    if not path.is_dir():
+        return None
+    try:
+        return _read(path)
+    except Exception as error:  # whatever a damaged file raises
+        _log.warning("the fit kept in %s cannot be read, it is done anew: %s", path, " ".join(str(error).split()))
+        shutil.rmtree(path, ignore_errors=True)
+        return None
+
+
+def _write(fitted: Fit, part: Path) -> None:
     models.save(fitted.classifier, part / "weights")
     if fitted.validation is not None:
         fitted.validation.save(part / "validation.parquet")
@@ -49,14 +72,9 @@ def save(fitted: Fit, path: Path) -> None:
     (part / "fit.json").write_text(json.dumps(plain), encoding="utf-8")
     strips = {f"{k}.{j}": image for k, (_, images) in enumerate(fitted.synthetic) for j, image in enumerate(images)}
     np.savez(part / "synthetic.npz", allow_pickle=False, **strips)
-    shutil.rmtree(path, ignore_errors=True)
-    os.replace(part, path)
 
 
-def load(path: Path) -> Fit | None:
-    """What `save` kept, or None where nothing is."""
-    if not path.is_dir():
-        return None
+def _read(path: Path) -> Fit:
     plain = json.loads((path / "fit.json").read_text(encoding="utf-8"))
     notes, texts = tuple(plain.pop("notes")), plain.pop("synthetic")
     with np.load(path / "synthetic.npz", allow_pickle=False) as strips:
@@ -70,3 +88,13 @@ def load(path: Path) -> Fit | None:
         synthetic=list(zip(texts, images, strict=True)),
         **plain,
     )
+
+
+def _tidy(place: Path) -> None:
+    for other in place.parent.glob("*"):
+        try:
+            touched = max(one.stat().st_mtime for one in (other, *other.iterdir()))
+        except OSError:  # gone meanwhile, or another process has just begun it
+            continue
+        if other != place and time.time() - touched > STALE_SECONDS:
+            shutil.rmtree(other, ignore_errors=True)

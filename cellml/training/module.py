@@ -11,8 +11,9 @@ from cellml.errors import UserError
 from cellml.evaluation import metrics
 from cellml.models.classifier import Classifier
 from cellml.models.generative import Generative
-from cellml.training import adapt, auxiliary, device, losses, optim
+from cellml.training import adapt, auxiliary, device, losses, optim, resume
 from cellml.training.arrays import Arrays
+from cellml.training.checkpoint import State
 from cellml.training.job import Job
 from cellml.training.loop import L
 from cellml.training.progress import Bar
@@ -29,6 +30,7 @@ class Module(L.LightningModule):
         history: a record of figures an epoch.
         best_epoch: counted from 1.
         best_state: the network's tensors there, with `monitor`; else those of the last epoch.
+        best_value: of `monitor` there, the larger the better.
     """
 
     def __init__(
@@ -53,7 +55,7 @@ class Module(L.LightningModule):
         self.history: list[dict[str, float]] = []
         self.best_epoch = 0
         self.best_state: dict[str, Tensor] = {}
-        self._best = float("-inf")
+        self.best_value = float("-inf")
         self._scored: list[Tensor] = []
         self._total, self._seen = torch.zeros(()), 0
 
@@ -66,13 +68,20 @@ class Module(L.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def on_fit_start(self) -> None:
-        """The model is on its device now: lay it out, copy it, make the device's generator."""
+        """The model is on its device now: lay it out, copy it, make the device's generator; go on where it ended."""
         self._layout = device.layout(self.device)
         device.lay_out(self.classifier, self._layout)
         self.generator = torch.Generator(self.device).manual_seed(self.settings.seed)
         self._total = torch.zeros((), device=self.device)
         if self.settings.ema:
             self.average = optim.Average(self.classifier, self.settings.ema)
+        if self.job.checkpoint is not None and (state := self.job.checkpoint.load()) is not None:
+            try:
+                resume.put_back(self, state)
+            except ValueError as error:
+                self.job.checkpoint.refuse(error)
+            else:
+                self._replay()
 
     def on_fit_end(self) -> None:
         """The network is handed out without the hooks that the auxiliary heads read it by."""
@@ -160,17 +169,37 @@ class Module(L.LightningModule):
         record["lr"] = max(group["lr"] for group in self.trainer.optimizers[0].param_groups)
         self.history.append(record)
         self._keep(epoch, value)
+        if self.job.checkpoint is not None:
+            self.job.checkpoint.offer(lambda: resume.taken(self))
         self.bar.epoch(epoch, record, self.settings.monitor)
         if self.job.on_epoch is not None:
             self.job.on_epoch(epoch, dict(record))
-        patience = self.settings.patience
-        if self.validation_arrays is not None and patience and epoch - self.best_epoch >= patience:
-            self.trainer.should_stop = True
+        self._stop_early()
 
     @property
     def current(self) -> Classifier:
         """The classifier that is judged and handed out: the average where there is one."""
         return self.classifier if self.average is None else self.average.model
+
+    def further_state(self) -> State:
+        """What a fit's next epoch depends on beyond what every module has."""
+        return {}
+
+    def further_resume(self, state: State) -> None:
+        """Put back what `further_state` gave."""
+
+    def _replay(self) -> None:
+        """Tell of the epochs that are over."""
+        self.bar.reach(len(self.history) * self.bar.steps)
+        for epoch, record in enumerate(self.history, 1):
+            if self.job.on_epoch is not None:
+                self.job.on_epoch(epoch, dict(record))
+        self._stop_early()
+
+    def _stop_early(self) -> None:
+        patience, epoch = self.settings.patience, len(self.history)
+        if self.validation_arrays is not None and patience and epoch - self.best_epoch >= patience:
+            self.trainer.should_stop = True
 
     def _keep(self, epoch: int, value: float) -> None:
         if self.validation_arrays is None or self.settings.keep == "last":
@@ -179,8 +208,8 @@ class Module(L.LightningModule):
                 self.best_epoch, self.best_state = epoch, _copy(self.current)
             return
         value = value if metrics.higher_is_better(self.settings.monitor) else -value
-        if value > self._best or not self.best_epoch:
-            self._best, self.best_epoch, self.best_state = value, epoch, _copy(self.current)
+        if value > self.best_value or not self.best_epoch:
+            self.best_value, self.best_epoch, self.best_state = value, epoch, _copy(self.current)
 
     def _check(self, epoch: int, record: dict[str, float]) -> None:
         for name in ("train/loss", "val/loss"):

@@ -1,9 +1,11 @@
 """The decoder of a training set of sequences, from labels of frames or from transcripts alone."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from cellml.config import Experiment, Train
 from cellml.config.decoding import Decode
@@ -16,6 +18,7 @@ from cellml.sampling.strategies import resample
 from cellml.sequences import learn, weak
 from cellml.sequences.decode import Decoder
 from cellml.sequences.durations import Ends
+from cellml.training.checkpoint import State
 from cellml.training.frame_module import Align
 from cellml.training.frames import named
 
@@ -59,6 +62,18 @@ class Transcripts:
             self._state = weak.step(self._state, said, self._decode, self._settings, self._optional, self._fixed)
         return list(self._state.labels)
 
+    def state(self) -> State:
+        """See `frame_module.Aligned`."""
+        own = self._state
+        numbers = (own.priors, own.means, own.round, own.changed, own.free)
+        return {"labels": [torch.from_numpy(labels) for labels in own.labels], "numbers": numbers}
+
+    def resume(self, state: State) -> None:
+        """See `frame_module.Aligned`."""
+        labels = tuple(one.numpy() for one in state["labels"])
+        names = ("priors", "means", "round", "changed", "free")
+        self._state = replace(self._state, labels=labels, **dict(zip(names, state["numbers"], strict=True)))
+
     @property
     def settled(self) -> bool:
         """Whether labels stay as they are, whatever is said."""
@@ -92,7 +107,9 @@ def aligning(experiment: Experiment) -> Experiment:
     return experiment.replace({**plain, **sequence, "model.backbone": experiment.sequence.transcripts.aligner})
 
 
-def crossfit(align: Transcripts, train: Manifest, said: Learner, seed: int) -> None:
+def crossfit(
+    align: Transcripts, train: Manifest, said: Learner, seed: int, on_round: Callable[[], None] | None = None
+) -> None:
     """Align training sequences by networks that see one frame at a time and have not seen these sequences.
 
     What aligns the sequences that it was trained on confirms the errors of its labels; so each half of the groups is
@@ -103,6 +120,7 @@ def crossfit(align: Transcripts, train: Manifest, said: Learner, seed: int) -> N
         train: training rows, frames of movies.
         said: what is trained.
         seed: which groups go together.
+        on_round: called after each round.
 
     Raises:
         UserError: fewer than two groups.
@@ -114,6 +132,8 @@ def crossfit(align: Transcripts, train: Manifest, said: Learner, seed: int) -> N
         for one in (0, 1):
             found[half == one] = said(now.where(half != one), now.where(half == one))
         align([found[rows] for rows in timelines(train)])
+        if on_round is not None:
+            on_round()
 
 
 def decoder(experiment: Experiment, train: Manifest, align: Align | None, everything: Manifest) -> Decoder | None:
