@@ -255,6 +255,8 @@ def _tell(on_step: OnStep | None, step: int, value: float, place: Path) -> None:
         return
     try:
         on_step(step, value)
+    except UserError:
+        raise
     except Exception:  # told to stop: there is nothing to continue
         shutil.rmtree(place, ignore_errors=True)
         raise
