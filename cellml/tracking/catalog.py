@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion, RegisteredModel
 from mlflow.exceptions import MlflowException
 from mlflow.models import get_model_info
 
 from cellml.errors import UserError, near
+from cellml.tracking import courier, patience
 from cellml.tracking.names import model_name
 
 CHAMPION = "champion"
@@ -44,7 +44,7 @@ class Entry:
     @cached_property
     def metadata(self) -> dict[str, Any]:
         """What was logged with the model: classes, dtype, channels, size, backbone, strategy, ..."""
-        return get_model_info(self.uri).metadata or {}
+        return patience.patiently(lambda: get_model_info(self.uri)).metadata or {}
 
     @property
     def backbone(self) -> str:
@@ -104,7 +104,7 @@ def resolve(uri: str) -> Entry:
         UserError: not such a URI, or no such model, version or alias.
     """
     name, alias, version = _parse(uri)
-    client = MlflowClient()
+    client = courier.client()
     try:
         found = client.get_model_version_by_alias(name, alias) if alias else client.get_model_version(name, version)
         model = client.get_registered_model(name)
@@ -116,7 +116,7 @@ def resolve(uri: str) -> Entry:
 def versions(name: str, tags: Mapping[str, str] | None = None) -> list[Entry]:
     """Versions of a registered model that carry the given tags, oldest first; none where there is no such model."""
     try:
-        model = MlflowClient().get_registered_model(name)
+        model = courier.client().get_registered_model(name)
     except MlflowException as error:
         if error.error_code != "RESOURCE_DOES_NOT_EXIST":
             raise
@@ -158,7 +158,7 @@ def _of_backbones(experiment_name: str) -> Iterator[RegisteredModel]:
 def _models(condition: str | None) -> Iterator[RegisteredModel]:
     token = None
     while True:
-        page = MlflowClient().search_registered_models(condition, PAGE, ["name ASC"], token)
+        page = courier.client().search_registered_models(condition, PAGE, ["name ASC"], token)
         yield from page
         token = page.token
         if not token:
@@ -169,7 +169,7 @@ def _versions(model: RegisteredModel) -> list[Entry]:
     found: list[ModelVersion] = []
     token = None
     while True:
-        page = MlflowClient().search_model_versions(f"name = '{model.name}'", PAGE, ["version_number ASC"], token)
+        page = courier.client().search_model_versions(f"name = '{model.name}'", PAGE, ["version_number ASC"], token)
         found += page
         token = page.token
         if not token:

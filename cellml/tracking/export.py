@@ -30,7 +30,7 @@ from cellml.errors import UserError
 from cellml.models import ensemble as models
 from cellml.models.classifier import Classifier
 from cellml.models.ensemble import Ensemble
-from cellml.tracking import environment
+from cellml.tracking import courier, environment, patience
 from cellml.tracking.run import Run
 
 WEIGHTS = "weights"
@@ -114,7 +114,7 @@ def example_of(dataset: Dataset) -> npt.NDArray[np.integer]:
 def load_program(uri: str) -> PyFuncModel:
     """Load an exported model from a URI or a folder, on the CPU, refusing anything pickled."""
     with tempfile.TemporaryDirectory(prefix="cellml-model-") as folder, environment.environ(NO_PICKLE):
-        return load_model(uri, dst_path=folder)
+        return patience.patiently(lambda: load_model(uri, dst_path=folder))
 
 
 def _save(model: Model, eager: Classifier | Ensemble, example: npt.NDArray, folder: Path) -> None:
@@ -186,7 +186,7 @@ def _small(example: npt.NDArray) -> npt.NDArray:
 
 
 def _log(run: Run, model: Model, folder: Path) -> str:
-    client = MlflowClient()
+    client = courier.client()
     entity = client.get_run(run.id)
     logged = client.create_logged_model(
         run.experiment_id, "model", run.id, params=dict(entity.data.params), model_type="classifier"

@@ -9,12 +9,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
 from cellml.errors import UserError
 from cellml.evaluation import metrics
-from cellml.tracking import export
+from cellml.tracking import courier, export
 from cellml.tracking.catalog import (
     BACKBONE,
     CHAMPION,
@@ -116,7 +115,7 @@ def register(
         raise UserError(
             f"Expected a model name of at most {NAME} characters, got {len(name)}: {name[:40]}...; shorten it"
         )
-    client = MlflowClient()
+    client = courier.client()
     logged = client.get_logged_model(model.removeprefix("models:/"))
     try:
         client.create_registered_model(name)
@@ -144,7 +143,7 @@ def register(
 
 def set_alias(name: str, alias: str, version: str) -> None:
     """Point an alias of a registered model to one of its versions."""
-    MlflowClient().set_registered_model_alias(name, alias, version)
+    courier.client().set_registered_model_alias(name, alias, version)
 
 
 def best(name: str, tags: Mapping[str, str]) -> str:
@@ -162,7 +161,7 @@ def best(name: str, tags: Mapping[str, str]) -> str:
 def describe_models(names: Iterable[str], markdown: str) -> None:
     """Set the text that registered models' pages open with; what a database does not keep is cut at a line."""
     for name in names:
-        MlflowClient().update_registered_model(name, _cut(markdown))
+        courier.client().update_registered_model(name, _cut(markdown))
 
 
 def predictor(uri: str) -> Predictor:

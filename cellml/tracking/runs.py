@@ -3,9 +3,11 @@
 Two levels: a parent run (a sweep, one training, one comparison) and its children (trials).
 """
 
+import logging
 import os
 import re
 import tempfile
+import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,21 +25,24 @@ from cellml import config
 from cellml.config import Experiment
 from cellml.data.manifest import Manifest
 from cellml.errors import UserError
-from cellml.tracking import environment
+from cellml.tracking import courier, environment, patience
 from cellml.tracking.closing import REASON, Ends, Terminated, close, closing, status
+from cellml.tracking.courier import deliver_left
 from cellml.tracking.run import Run
 
 __all__ = [
-    "REASON", "Adopted", "Record", "Run", "Terminated", "adopt", "child", "children", "close", "connect", "existing",
-    "experiment_of", "manifest_of", "parent", "settings", "status", "trials",
+    "REASON", "Adopted", "Record", "Run", "Terminated", "adopt", "child", "children", "close", "connect",
+    "deliver_left", "existing", "experiment_of", "manifest_of", "parent", "settings", "status", "trials",
 ]  # fmt: skip
 
 CONFIG = "config.yaml"
 MANIFEST = "data/manifest.parquet"
 KIND = "cellml.kind"
+TOKEN = "cellml.token"  # tag of a run made on a server: one a making
 STUDY = "cellml.study"
 CONTINUED = "cellml.continued_by"
 PAGE = 1000
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -99,6 +104,8 @@ def parent(
     """
     given = {KIND: kind, "cellml.version": cellml.__version__, **(tags or {})}
     experiment_id = connect(experiment.name if experiment else kind)
+    for line in deliver_left():
+        _log.warning("%s", line)
     if taken := os.environ.pop("MLFLOW_RUN_ID", None):  # no other run, here or in a worker process, may take it too
         run = Run(taken, experiment_id)
         _take(run, name or kind, given)
@@ -142,7 +149,7 @@ def child(
 
 def existing(run_id: str) -> Run:
     """A run that is there already."""
-    info = MlflowClient().get_run(run_id).info
+    info = courier.client().get_run(run_id).info
     return Run(info.run_id, info.experiment_id)
 
 
@@ -170,7 +177,7 @@ def manifest_of(run_id: str) -> Manifest | None:
 
 def settings(run_id: str) -> dict[str, str]:
     """What a run was made with, by dotted path: its params over its parent's, and its kind; empty where it is gone."""
-    client, found = MlflowClient(), dict[str, str]()
+    client, found = courier.client(), dict[str, str]()
     try:
         run = client.get_run(run_id)
         if above := run.data.tags.get(MLFLOW_PARENT_RUN_ID):
@@ -189,7 +196,7 @@ def adopt(parent: Run, study: str) -> Adopted:
     those still RUNNING end KILLED. Trials still RUNNING are moved but left open: only the caller knows whether a
     process works on them; `close` ends one.
     """
-    client = MlflowClient()
+    client = courier.client()
     ended: list[str] = []
     running: list[str] = []
     earlier: set[str] = set()
@@ -222,7 +229,7 @@ def trials(experiment_id: str, study: str) -> list[Record]:
 
 def _holders(run_id: str) -> Iterator[Run]:
     """A run and its parent."""
-    above = MlflowClient().get_run(run_id).data.tags.get(MLFLOW_PARENT_RUN_ID)
+    above = courier.client().get_run(run_id).data.tags.get(MLFLOW_PARENT_RUN_ID)
     yield from (existing(holder) for holder in (run_id, above) if holder)
 
 
@@ -244,15 +251,24 @@ def _named(client: MlflowClient, name: str) -> str:
 
 
 def _take(run: Run, name: str, tags: Mapping[str, Any]) -> None:
-    client = MlflowClient()
+    client = courier.client()
     invented = re.fullmatch(r"[a-z]+-[a-z]+-\d+", client.get_run(run.id).info.run_name or "")
     client.update_run(run.id, status="RUNNING", name=name if invented else None)
     run.tags(tags)
 
 
 def _create(experiment_id: str, name: str, tags: Mapping[str, Any]) -> Run:
-    resolved = resolve_tags({key: str(value) for key, value in tags.items()})  # user, source and git commit
-    info = MlflowClient().create_run(experiment_id, tags=resolved, run_name=name).info
+    token = uuid.uuid4().hex  # by which a run is found again whose making was answered too late
+    given = {**tags, TOKEN: token} if environment.server() else tags
+    resolved = resolve_tags({key: str(value) for key, value in given.items()})  # user, source and git commit
+
+    def make() -> Entity:
+        return MlflowClient().create_run(experiment_id, tags=resolved, run_name=name)
+
+    def find() -> Entity | None:
+        return next(_search(experiment_id, TOKEN, token), None)
+
+    info = patience.once(make, find).info
     return Run(info.run_id, info.experiment_id)
 
 
@@ -261,7 +277,7 @@ def _search(experiment_id: str, tag: str, value: str) -> Iterator[Entity]:
     condition = f"tags.`{tag}` = {quote}{value}{quote}"
     token: str | None = None
     while True:
-        page = MlflowClient().search_runs(
+        page = courier.client().search_runs(
             [experiment_id], condition, ViewType.ACTIVE_ONLY, PAGE, ["attributes.start_time ASC"], token
         )
         yield from page

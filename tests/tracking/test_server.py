@@ -49,6 +49,7 @@ def server(empty_database, tmp_path_factory):
 def test_a_study_over_http(server, tmp_path, experiment, monkeypatch, make_classifier, make_images, capfd):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", server)
+    monkeypatch.setenv("CELLML_CACHE", str(tmp_path / "cache"))
     tags = {"cellml.study": "s"}
     with runs.parent("sweep", experiment, tags=tags) as first, runs.child(first, "t0", {"a": 1}, tags) as trial:
         for step in range(3):
@@ -67,7 +68,7 @@ def test_a_study_over_http(server, tmp_path, experiment, monkeypatch, make_class
     assert trial.url() == f"{page}/runs/{trial.id}"
     assert environment.ui_hint(first.experiment_id)[1] == f"{page}?workflowType=machine_learning"
     assert capfd.readouterr().out == ""
-    assert list(tmp_path.iterdir()) == []
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 
 def _wait(address, process):
