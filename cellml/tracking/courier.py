@@ -248,9 +248,7 @@ class _Patient:
         def call(*args: Any, **options: Any) -> Any:
             for courier in list(_open.values()):
                 if not courier.settle(patience.seconds()):
-                    raise patience.Away(
-                        f"Expected an answer from the MLflow tracking server {courier.server}, got none"
-                    )
+                    raise patience.Away(patience.line("no answer", patience.seconds()))
             return patience.patiently(partial(method, *args, **options))
 
         return call

@@ -90,10 +90,10 @@ def patiently(call: Callable[[], T]) -> T:
             if not grace(error):
                 raise
             if waited >= allowed:
-                raise Away(f"{_missed(error)} for {waited:.0f} s; start it, or raise CELLML_PATIENCE") from None
+                raise Away(line(_got(error), waited)) from None
             if not told and waited > QUIET:
                 told = True
-                _log.warning("%s: waiting for it, %.0f s at most", _missed(error), allowed)
+                _log.warning("the MLflow tracking server %s gives %s: waiting for it", environment.shown(), _got(error))
         time.sleep(nap)
         nap = min(nap * 1.5, LONGEST_NAP)
 
@@ -119,11 +119,17 @@ def once(make: Callable[[], T], find: Callable[[], T | None]) -> T:
     return patiently(attempt)
 
 
-def _missed(error: Exception) -> str:
-    server = environment.shown()
+def line(got: str, waited: float) -> str:
+    """What to say of a server that stayed away."""
+    return (
+        f"Expected an answer from the MLflow tracking server {environment.shown()}, got {got} for {waited:.0f} s; "
+        "start it, or raise CELLML_PATIENCE"
+    )
+
+
+def _got(error: Exception) -> str:
     status = next((found for one in _chain(error) if (found := _status(one)) is not None), None)
-    got = "no answer" if status is None else f"the status {status}"
-    return f"Expected an answer from the MLflow tracking server {server}, got {got}"
+    return "no answer" if status is None else f"the status {status}"
 
 
 def _status(error: BaseException) -> int | None:
