@@ -10,6 +10,7 @@ from cellml import trial as trials
 from cellml.config import Experiment
 from cellml.data.prepare import Dataset
 from cellml.evaluation.metrics import higher_is_better
+from cellml.secrets import hidden
 from cellml.sweep import space
 from cellml.sweep import study as studies
 from cellml.tracking import runs
@@ -81,9 +82,9 @@ def _run(
         study.tell(trial, state=TrialState.PRUNED)
         return TrialState.PRUNED
     except Exception as error:  # whatever a trial dies of, the sweep goes on and the reason is kept
-        reason = " ".join(f"{type(error).__name__}: {error}".split())[:500]
+        reason = hidden(" ".join(f"{type(error).__name__}: {error}".split()))[:500]
         trial.set_user_attr("reason", reason)
-        trial.set_user_attr("traceback", traceback.format_exc()[-2000:])
+        trial.set_user_attr("traceback", hidden(traceback.format_exc())[-2000:])
         study.tell(trial, state=TrialState.FAIL)
         return TrialState.FAIL
 

@@ -13,6 +13,7 @@ from typing import Any
 from mlflow.exceptions import MlflowException
 
 from cellml.errors import UserError
+from cellml.secrets import hidden
 from cellml.tracking import courier, entries, patience
 from cellml.tracking.run import Run
 
@@ -95,7 +96,7 @@ def _end_surely(run: Run, error: BaseException, ends: Ends) -> None:
                 return _end(run, error, ends)
             except MlflowException as failure:
                 if not left:  # the error that ended the block matters more
-                    _log.warning("run %s could not be closed: %s", run.id, failure)
+                    _log.warning("run %s could not be closed: %s", run.id, hidden(str(failure)))
                 else:
                     time.sleep(PAUSE)
     finally:

@@ -30,6 +30,7 @@ from cellml.errors import UserError
 from cellml.models import ensemble as models
 from cellml.models.classifier import Classifier
 from cellml.models.ensemble import Ensemble
+from cellml.secrets import hidden
 from cellml.tracking import courier, environment, patience
 from cellml.tracking.run import Run
 
@@ -188,9 +189,8 @@ def _small(example: npt.NDArray) -> npt.NDArray:
 def _log(run: Run, model: Model, folder: Path) -> str:
     client = courier.client()
     entity = client.get_run(run.id)
-    logged = client.create_logged_model(
-        run.experiment_id, "model", run.id, params=dict(entity.data.params), model_type="classifier"
-    )
+    params = {key: hidden(value) for key, value in entity.data.params.items()}  # `mlflow run` logs what it is given
+    logged = client.create_logged_model(run.experiment_id, "model", run.id, params=params, model_type="classifier")
     model.model_id = model.model_uuid = logged.model_id
     model.artifact_path = logged.artifact_location
     model.save(str(folder / "MLmodel"))

@@ -5,6 +5,7 @@ import math
 import os
 import re
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
@@ -17,6 +18,7 @@ from cellml.errors import UserError
 from cellml.tracking import environment
 
 T = TypeVar("T")
+TOKEN = "cellml.token"
 
 PATIENCE = 600.0  # seconds that a server may be away, unless CELLML_PATIENCE says otherwise
 BRIEF = 60.0  # of them for the answer 500, which a fault that stays gives, too
@@ -96,6 +98,11 @@ def patiently(call: Callable[[], T]) -> T:
                 _log.warning("the MLflow tracking server %s gives %s: waiting for it", environment.shown(), _got(error))
         time.sleep(nap)
         nap = min(nap * 1.5, LONGEST_NAP)
+
+
+def token() -> dict[str, str]:
+    """A tag for what a server makes, by which `once` finds it again; none for a database."""
+    return {TOKEN: uuid.uuid4().hex} if environment.server() else {}
 
 
 def once(make: Callable[[], T], find: Callable[[], T | None]) -> T:

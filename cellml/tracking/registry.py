@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
 from cellml.errors import UserError
 from cellml.evaluation import metrics
-from cellml.tracking import courier, export
+from cellml.tracking import courier, export, patience
 from cellml.tracking.catalog import (
     BACKBONE,
     CHAMPION,
@@ -122,17 +123,26 @@ def register(
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
-    version = client.create_model_version(
-        name,
-        f"models:/{logged.model_id}",
-        logged.source_run_id,
-        {key: as_text(value, DESCRIPTION) for key, value in (tags or {}).items()},
-        description=None if description is None else _cut(description),
-        model_id=logged.model_id,
-    )
-    number = str(version.version)
+    token = patience.token()
+    given = {key: as_text(value, DESCRIPTION) for key, value in (tags or {}).items()}
+
+    def make() -> str:
+        version = MlflowClient().create_model_version(
+            name,
+            f"models:/{logged.model_id}",
+            logged.source_run_id,
+            given | token,
+            description=None if description is None else _cut(description),
+            model_id=logged.model_id,
+        )
+        return str(version.version)
+
+    def find() -> str | None:
+        return next((entry.version for entry in versions(name, token)), None)
+
+    number = patience.once(make, find)
     if once:
-        first = versions(name, {once: version.tags[once]})[0].version
+        first = versions(name, {once: given[once]})[0].version
         if first != number:
             client.delete_model_version(name, number)
             number = first

@@ -22,6 +22,7 @@ from mlflow.utils.validation import MAX_PARAM_VAL_LENGTH, MAX_TAG_VAL_LENGTH
 from PIL import Image
 
 from cellml.data.manifest import Manifest
+from cellml.secrets import hidden
 from cellml.tracking import courier, entries, environment, patience
 from cellml.tracking.names import metric_key
 
@@ -90,9 +91,9 @@ class Run:
         self.tags({MLFLOW_LOGGED_IMAGES: True})
 
     def text(self, text: str, path: str) -> None:
-        """Store a text file."""
+        """Store a text file, without secrets."""
         with self.artifacts() as folder:
-            _place(folder, path).write_text(text, encoding="utf-8")
+            _place(folder, path).write_text(hidden(text), encoding="utf-8")
 
     def json(self, value: Any, path: str) -> None:
         """Store a JSON file."""
@@ -156,10 +157,10 @@ class Run:
 
 
 def as_text(value: Any, limit: int) -> str:
-    """A value as MLflow stores it, cut to its limit: lists and dicts as JSON, the rest as `str` has it."""
+    """A value as MLflow stores it, cut to its limit: lists and dicts as JSON, the rest as `str` has it; no secrets."""
     if isinstance(value, list | tuple | dict):
         value = json.dumps(value, default=_plain)
-    return str(value)[:limit]
+    return hidden(str(value))[:limit]
 
 
 @cache

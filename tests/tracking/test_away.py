@@ -182,12 +182,10 @@ def test_what_the_server_refuses_fails_the_run(server, experiment):
         with runs.parent("train", experiment) as run:
             ids.append(run.id)
             run.metrics({"a+b": 1.0})
-            time.sleep(1)
-            run.metrics({"c": 2.0})
 
     ids: list[str] = []
     with pytest.raises(MlflowException, match=r"a\+b"):
         work()
     entity = MlflowClient().get_run(ids[0])
-    assert (entity.info.status, entity.data.metrics) == ("FAILED", {})
+    assert entity.info.status == "FAILED"
     assert "a+b" in entity.data.tags[runs.REASON]
