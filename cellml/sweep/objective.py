@@ -78,6 +78,8 @@ def _run(
             outcome = trials.run(own, dataset, child, on_step=_reporter(trial, own), progress=progress)
         study.tell(trial, outcome.score)
         return TrialState.COMPLETE
+    except runs.Away:
+        raise  # nothing can be logged: the trial is given back
     except Pruned:
         study.tell(trial, state=TrialState.PRUNED)
         return TrialState.PRUNED

@@ -45,9 +45,8 @@ class Courier:
         """Hand an entry over.
 
         Raises:
-            Exception: what the server answered to an earlier one that it refused.
+            Exception: what the server answered to an earlier one that it refused; an epoch's metrics are told.
         """
-        self.check()
         try:
             self.journal.append(entry)
         except OSError as error:
@@ -56,6 +55,8 @@ class Courier:
             patience.patiently(partial(self.journal.deliver, self._client, entry))
         with self._changed:
             self._changed.notify_all()
+        if "metrics" in entry:
+            self.check()
 
     def check(self) -> None:
         """Raise what the server has refused, once."""

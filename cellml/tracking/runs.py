@@ -30,10 +30,11 @@ from cellml.secrets import hidden
 from cellml.tracking import courier, environment, patience
 from cellml.tracking.closing import REASON, Ends, Terminated, close, closing, status
 from cellml.tracking.courier import deliver_left
+from cellml.tracking.patience import Away
 from cellml.tracking.run import Run
 
 __all__ = [
-    "REASON", "Adopted", "Record", "Run", "Terminated", "adopt", "child", "children", "close", "connect",
+    "REASON", "Adopted", "Away", "Record", "Run", "Terminated", "adopt", "child", "children", "close", "connect",
     "deliver_left", "existing", "experiment_of", "manifest_of", "parent", "settings", "status", "trials",
 ]  # fmt: skip
 

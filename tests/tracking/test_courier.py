@@ -87,7 +87,19 @@ def test_a_refusal_is_raised_by_the_run_that_logged_it(store):
         with pytest.raises(requests.HTTPError, match="400"):
             courier.settle("r1")
         put(3)
+        courier.settle("r1")
     assert store.tags() == [2, 3]
+
+
+def test_a_refusal_is_told_when_the_next_epoch_is_logged(store):
+    store.faults = [status(400)]
+    with delivering():
+        put(1)
+        while not store.got:
+            put(2)
+            time.sleep(0.05)
+        with pytest.raises(requests.HTTPError, match="400"):
+            courier.put("r1", *entries.metrics({"loss": 1.0}, 0))
 
 
 def test_a_store_that_stays_away_leaves_the_journal(store, caplog):
