@@ -3,7 +3,7 @@
 A trial of ordinary size on simulated nuclei: what it logs is timed by the clock where the trial waits for it, and by
 the processor time of the threads that deliver; the end of the run, where it waits for what is left, is counted too.
 
-    python benchmarks/log_overhead.py [--backbone resnet10t] [--images 2000] [--epochs 5] [--out build/log_overhead.json]
+    python benchmarks/log_overhead.py [--backbone resnet10t] [--images 2000] [--epochs 5] [--repeats 3]
 """
 
 import argparse
