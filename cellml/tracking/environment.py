@@ -68,9 +68,8 @@ def shown() -> str:
 
 
 def server() -> str | None:
-    """Address of the tracking server, or None where the store is a database."""
-    uri = mlflow.get_tracking_uri()
-    return uri.rstrip("/") if urlsplit(uri).scheme in ("http", "https") else None
+    """Address of the tracking server, without a password, or None where the store is a database."""
+    return shown().rstrip("/") if urlsplit(mlflow.get_tracking_uri()).scheme in ("http", "https") else None
 
 
 def ui_hint(experiment_id: str) -> tuple[str, str]:

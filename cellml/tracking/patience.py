@@ -6,7 +6,7 @@ import os
 import re
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import TypeVar
 
 import requests
@@ -103,6 +103,11 @@ def patiently(call: Callable[[], T]) -> T:
 def token() -> dict[str, str]:
     """A tag for what a server makes, by which `once` finds it again; none for a database."""
     return {TOKEN: uuid.uuid4().hex} if environment.server() else {}
+
+
+def tagged(token: Mapping[str, str]) -> str:
+    """The condition that finds what carries a token."""
+    return " AND ".join(f"tags.`{key}` = '{value}'" for key, value in token.items())
 
 
 def once(make: Callable[[], T], find: Callable[[], T | None]) -> T:

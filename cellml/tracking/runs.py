@@ -292,7 +292,7 @@ def _create(experiment_id: str, name: str, tags: Mapping[str, Any]) -> Run:
         return MlflowClient().create_run(experiment_id, tags=resolved, run_name=name)
 
     def find() -> Entity | None:
-        return next(_search(experiment_id, *next(iter(token.items()))), None)
+        return next(iter(MlflowClient().search_runs([experiment_id], patience.tagged(token))), None)
 
     info = patience.once(make, find).info
     return Run(info.run_id, info.experiment_id)
