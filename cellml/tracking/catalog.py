@@ -146,8 +146,8 @@ def _missing(uri: str, name: str, error: MlflowException) -> UserError:
     if name not in known:
         hint = near(name, known) if known else "nothing is registered here; check MLFLOW_TRACKING_URI"
         return UserError(f"Expected a registered model, found none named {name!r}: {hint}")
-    have = ["@" + alias for alias in known[name].aliases]
-    have += [str(version.version) for version in _versions(f"name = '{name}'")][-SHOWN:]
+    have = [str(version.version) for version in _versions(f"name = '{name}'")][-SHOWN:]
+    have += ["@" + alias for alias in known[name].aliases]
     return UserError(f"The registered model {name!r} has no such version or alias: {uri}; it has {', '.join(have)}")
 
 
