@@ -4,13 +4,16 @@ Nothing heavy is imported before a command runs, so that `--help` answers at onc
 """
 
 import sys
+import traceback
 from collections.abc import Callable
+from types import TracebackType
 from typing import Any
 
 import click
 
 from cellml.errors import UserError, near
 from cellml.movies.options import OPTIONS
+from cellml.secrets import hidden
 
 LISTS = {
     "sources": "cellml.data.sources:SOURCES",
@@ -31,6 +34,7 @@ OVERRIDES = {"ignore_unknown_options": True, "allow_extra_args": True}
 
 def main() -> None:
     """Run a command; a user's mistake is one line on stderr and exit status 2."""
+    sys.excepthook = _masked
     try:
         status = cli(standalone_mode=False)
     except UserError as error:
@@ -383,6 +387,11 @@ def _value(path: str, text: Any) -> Any:
         raise UserError(f"Expected a YAML value for {path}, got {text!r}") from None
 
 
+def _masked(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Print the traceback of an error of ours, without secrets."""
+    click.echo(hidden("".join(traceback.format_exception(kind, error, trace))), err=True, nl=False)
+
+
 def _fail(message: str) -> None:
-    click.echo(f"error: {' '.join(message.split())}", err=True)
+    click.echo(hidden(f"error: {' '.join(message.split())}"), err=True)
     sys.exit(2)

@@ -1,4 +1,4 @@
-"""The one exception for input that a user can put right."""
+"""Exceptions for what a user can put right."""
 
 import difflib
 from collections.abc import Iterable
@@ -9,6 +9,10 @@ class UserError(Exception):
 
     The command line prints the message alone and exits with status 2.
     """
+
+
+class Away(UserError):
+    """A server did not answer for as long as the user is willing to wait: CELLML_PATIENCE."""
 
 
 def near(name: object, known: Iterable[str]) -> str:

@@ -18,7 +18,9 @@ _Shape = frozenset[tuple[str, str]]
 
 def settings(evaluated: Sequence[Evaluated]) -> dict[str, Settings]:
     """What the run behind each entry was trained with, by `Evaluated.name`; empty where its run is gone."""
-    return {one.name: runs.settings(one.entry.run_id) for one in evaluated if one.entry.run_id}
+    trained = {one.name: one.entry.run_id for one in evaluated if one.entry.run_id}
+    known = runs.settings(trained.values())
+    return {name: known.get(run_id, {}) for name, run_id in trained.items()}
 
 
 def told_apart(evaluated: Sequence[Evaluated], known: Mapping[str, Settings]) -> list[Evaluated]:

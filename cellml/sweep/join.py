@@ -9,7 +9,7 @@ from optuna.trial import TrialState
 
 from cellml.config import Experiment
 from cellml.data.prepare import Dataset, prepare
-from cellml.errors import UserError, near
+from cellml.errors import Away, UserError, near
 from cellml.sweep import objective, session, space, storage
 from cellml.sweep import study as studies
 from cellml.sweep.session import Session
@@ -51,7 +51,7 @@ def join(url: str, name: str, data: str, wait: bool, say: Say) -> int:
             try:
                 count += _part(opened, found.study_name, left, data, say)
             except UserError as error:
-                if isinstance(error, storage.Away):
+                if isinstance(error, Away):
                     raise
                 refused.add(found.study_name)
                 say(f"not joined: {error}")

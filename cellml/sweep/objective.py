@@ -10,7 +10,9 @@ from optuna.trial import TrialState
 from cellml import trial as trials
 from cellml.config import Experiment
 from cellml.data.prepare import Dataset
+from cellml.errors import Away
 from cellml.evaluation.metrics import higher_is_better
+from cellml.secrets import hidden
 from cellml.sweep import batched, life, queue, reconcile, space, storage
 from cellml.tracking import runs
 from cellml.tracking.run import Run
@@ -60,7 +62,7 @@ def run_one(
             return _run(study, trial, experiment, dataset, parent, progress)
     except BaseException:
         # Only an interruption or a lost database arrives here: give the trial back, then stop.
-        with storage.patience(IMPATIENCE), contextlib.suppress(storage.Away):  # else whoever watches it gives it up
+        with storage.patience(IMPATIENCE), contextlib.suppress(Away):  # else whoever watches it gives it up
             queue.interrupt(study, trial)
         raise
 
@@ -95,15 +97,15 @@ def _run(
         return _told(study, trial, TrialState.COMPLETE, outcome.score)
     except GivenUp:
         return TrialState.FAIL
-    except storage.Away:
+    except Away:
         raise
     except Pruned:
         return _told(study, trial, TrialState.PRUNED)
     except Exception as error:  # whatever a trial dies of, the sweep goes on and the reason is kept
-        reason = " ".join(f"{type(error).__name__}: {error}".split())[:500]
+        reason = hidden(" ".join(f"{type(error).__name__}: {error}".split()))[:500]
         if queue.stored(study, trial).state == TrialState.RUNNING:
             trial.set_user_attr("reason", reason)
-            trial.set_user_attr("traceback", traceback.format_exc()[-2000:])
+            trial.set_user_attr("traceback", hidden(traceback.format_exc())[-2000:])
         return _told(study, trial, TrialState.FAIL)
 
 

@@ -18,7 +18,7 @@ from optuna.storages import BaseStorage, RDBStorage
 from sqlalchemy.engine import Engine
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError, ProgrammingError, SQLAlchemyError
 
-from cellml.errors import UserError
+from cellml.errors import Away, UserError
 from cellml.sweep import proxy
 from cellml.sweep.batched import INSERT, Batched
 
@@ -75,10 +75,6 @@ def patience(seconds: float) -> Iterator[None]:
         yield
     finally:
         _patience.reset(token)
-
-
-class Away(UserError):
-    """The database has not answered for as long as was to be waited."""
 
 
 class Patient(BaseStorage):

@@ -5,18 +5,19 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion, RegisteredModel
 from mlflow.exceptions import MlflowException
 from mlflow.models import get_model_info
 
 from cellml.errors import UserError, near
+from cellml.tracking import courier, patience
 from cellml.tracking.names import model_name
 
 CHAMPION = "champion"
 EXPERIMENT, BACKBONE, STRATEGY = "cellml.experiment", "cellml.backbone", "cellml.strategy"
 PRETRAINED = "cellml.pretrained"  # tag of weights to start from, with the method that they come from
-PAGE = 100
+PAGE = 1000
+SHOWN = 20  # versions that an error names, the newest
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class Entry:
     @cached_property
     def metadata(self) -> dict[str, Any]:
         """What was logged with the model: classes, dtype, channels, size, backbone, strategy, ..."""
-        return get_model_info(self.uri).metadata or {}
+        return patience.patiently(lambda: get_model_info(self.uri)).metadata or {}
 
     @property
     def backbone(self) -> str:
@@ -75,7 +76,7 @@ def entries(experiment_name: str, which: str) -> list[Entry]:
         raise UserError(
             f"Expected compare.entries to be champions, cells, all or models:/ URIs separated by commas, got {which!r}"
         )
-    found = [entry for model in _of_backbones(experiment_name) for entry in _versions(model)]
+    found = _of_backbones(experiment_name)
     found = [entry for entry in found if entry.tags.get(EXPERIMENT, experiment_name) == experiment_name]
     found = [entry for entry in found if PRETRAINED not in entry.tags]
     if which == "champions":
@@ -104,7 +105,7 @@ def resolve(uri: str) -> Entry:
         UserError: not such a URI, or no such model, version or alias.
     """
     name, alias, version = _parse(uri)
-    client = MlflowClient()
+    client = courier.client()
     try:
         found = client.get_model_version_by_alias(name, alias) if alias else client.get_model_version(name, version)
         model = client.get_registered_model(name)
@@ -116,13 +117,14 @@ def resolve(uri: str) -> Entry:
 def versions(name: str, tags: Mapping[str, str] | None = None) -> list[Entry]:
     """Versions of a registered model that carry the given tags, oldest first; none where there is no such model."""
     try:
-        model = MlflowClient().get_registered_model(name)
+        model = courier.client().get_registered_model(name)
     except MlflowException as error:
         if error.error_code != "RESOURCE_DOES_NOT_EXIST":
             raise
         return []
-    wanted = (tags or {}).items()
-    return [entry for entry in _versions(model) if all(entry.tags.get(key) == value for key, value in wanted)]
+    wanted = tags or {}
+    found = (_entry(version, model) for version in _versions(_carrying(name, wanted)))
+    return [entry for entry in found if all(entry.tags.get(key) == value for key, value in wanted.items())]
 
 
 def _parse(uri: str) -> tuple[str, str, str]:
@@ -144,36 +146,47 @@ def _missing(uri: str, name: str, error: MlflowException) -> UserError:
     if name not in known:
         hint = near(name, known) if known else "nothing is registered here; check MLFLOW_TRACKING_URI"
         return UserError(f"Expected a registered model, found none named {name!r}: {hint}")
-    have = [str(entry.version) for entry in _versions(known[name])] + ["@" + a for a in known[name].aliases]
+    have = [str(version.version) for version in _versions(f"name = '{name}'")][-SHOWN:]
+    have += ["@" + alias for alias in known[name].aliases]
     return UserError(f"The registered model {name!r} has no such version or alias: {uri}; it has {', '.join(have)}")
 
 
-def _of_backbones(experiment_name: str) -> Iterator[RegisteredModel]:
+def _of_backbones(experiment_name: str) -> list[Entry]:
     prefix = model_name(experiment_name) + "."
-    for model in _models(f"name LIKE '{prefix}%'"):
-        if model.name.startswith(prefix):  # LIKE takes `_` for any character and may ignore case
-            yield model
+    condition = f"name LIKE '{prefix}%'"  # `_` stands for any character there, and case may be ignored
+    models = {model.name: model for model in _models(condition) if model.name.startswith(prefix)}
+    return [_entry(version, models[version.name]) for version in _versions(condition) if version.name in models]
 
 
 def _models(condition: str | None) -> Iterator[RegisteredModel]:
     token = None
     while True:
-        page = MlflowClient().search_registered_models(condition, PAGE, ["name ASC"], token)
+        page = courier.client().search_registered_models(condition, PAGE, ["name ASC"], token)
         yield from page
         token = page.token
         if not token:
             return
 
 
-def _versions(model: RegisteredModel) -> list[Entry]:
-    found: list[ModelVersion] = []
+def _versions(condition: str) -> Iterator[ModelVersion]:
     token = None
     while True:
-        page = MlflowClient().search_model_versions(f"name = '{model.name}'", PAGE, ["version_number ASC"], token)
-        found += page
+        order = ["name ASC", "version_number ASC"]
+        page = courier.client().search_model_versions(condition, PAGE, order, token)
+        yield from page
         token = page.token
         if not token:
-            return [_entry(version, model) for version in found]
+            return
+
+
+def _carrying(name: str, tags: Mapping[str, str]) -> str:
+    """The condition that versions of a model carry tags; a value that cannot be quoted is left to the caller."""
+    found = [f"name = '{name}'"]
+    for key, value in tags.items():
+        quote = "'" if "'" not in value else '"'
+        if quote not in value:
+            found.append(f"tags.`{key}` = {quote}{value}{quote}")
+    return " AND ".join(found)
 
 
 def _entry(version: ModelVersion, model: RegisteredModel) -> Entry:

@@ -10,17 +10,18 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
-from mlflow import MlflowClient
-from mlflow.entities import RunStatus
 from mlflow.exceptions import MlflowException
 
 from cellml.errors import UserError
+from cellml.secrets import hidden
+from cellml.tracking import courier, entries, patience
 from cellml.tracking.run import Run
 
 REASON = "cellml.reason"
 Ends = Mapping[type[BaseException], str]
 
 _came: list[int] = []  # signals, since the outermost block began
+GRACE = 5.0  # seconds that an interrupted run waits for its delivery
 TRIES, PAUSE = 3, 0.5  # of closing a run, seconds between
 _log = logging.getLogger(__name__)
 
@@ -38,17 +39,12 @@ def close(run_id: str, status: str, reason: str | None = None, tags: Mapping[str
         reason: why, if not plain success.
         tags: further tags.
     """
-    given = dict(tags or {})
-    if reason:
-        given[REASON] = " ".join(reason.split())
-    if given:
-        Run(run_id, "").tags(given)
-    MlflowClient().set_terminated(run_id, status)
+    _close(run_id, reason, tags, entries.end(status))
 
 
 def status(run_id: str) -> str:
     """RUNNING, FINISHED, FAILED, KILLED or SCHEDULED."""
-    return MlflowClient().get_run(run_id).info.status
+    return courier.client().get_run(run_id).info.status
 
 
 @contextmanager
@@ -62,17 +58,31 @@ def closing(run: Run, ends: Ends) -> Iterator[None]:
         run: a run that is RUNNING.
         ends: exception class -> status, for exceptions that are no failure; the first match wins.
     """
-    with _signals_raise():
+    with _signals_raise(), courier.delivering(run.id, _waits):
         try:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM})  # see `cellml.__main__`
             _check()
             yield
             _check()
+            courier.settle(run.id)
         except BaseException as error:
             _end_surely(run, error, ends)
             raise
-        if not RunStatus.is_terminated(RunStatus.from_string(status(run.id))):
-            close(run.id, "FINISHED")
+        _close(run.id, None, None, entries.end("FINISHED", keep=True))
+
+
+def _close(run_id: str, reason: str | None, tags: Mapping[str, Any] | None, end: entries.Entry) -> None:
+    given = dict(tags or {})
+    if reason:
+        given[REASON] = " ".join(reason.split())
+    if given:
+        Run(run_id, "").tags(given)
+    courier.put(run_id, end)
+
+
+def _waits(error: BaseException | None) -> float:
+    """Seconds that a run's end may wait for a server that is away; who interrupts it does not want to wait."""
+    return GRACE if isinstance(error, KeyboardInterrupt) else patience.seconds()
 
 
 def _end_surely(run: Run, error: BaseException, ends: Ends) -> None:
@@ -86,7 +96,7 @@ def _end_surely(run: Run, error: BaseException, ends: Ends) -> None:
                 return _end(run, error, ends)
             except MlflowException as failure:
                 if not left:  # the error that ended the block matters more
-                    _log.warning("run %s could not be closed: %s", run.id, failure)
+                    _log.warning("run %s could not be closed: %s", run.id, hidden(str(failure)))
                 else:
                     time.sleep(PAUSE)
     finally:

@@ -11,6 +11,7 @@ import sqlalchemy
 from mlflow.exceptions import MlflowException
 
 from cellml.errors import UserError
+from cellml.secrets import hidden
 
 PROBE = {
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "4",
@@ -61,10 +62,14 @@ def tracking_uri() -> str:
     return mlflow.get_tracking_uri()
 
 
+def shown() -> str:
+    """The same without a password, to be printed and compared."""
+    return hidden(mlflow.get_tracking_uri())
+
+
 def server() -> str | None:
-    """Address of the tracking server, or None where the store is a database."""
-    uri = mlflow.get_tracking_uri()
-    return uri.rstrip("/") if urlsplit(uri).scheme in ("http", "https") else None
+    """Address of the tracking server, without a password, or None where the store is a database."""
+    return shown().rstrip("/") if urlsplit(mlflow.get_tracking_uri()).scheme in ("http", "https") else None
 
 
 def ui_hint(experiment_id: str) -> tuple[str, str]:
@@ -78,7 +83,7 @@ def ui_hint(experiment_id: str) -> tuple[str, str]:
     elif uri in ("sqlite:///mlflow.db", f"sqlite:///{Path.cwd() / 'mlflow.db'}"):
         command = "mlflow ui"
     else:
-        command = f"mlflow ui --backend-store-uri {uri}"
+        command = f"mlflow ui --backend-store-uri {hidden(uri)}"
     page = f"#/experiments/{experiment_id}?workflowType=machine_learning"
     return command, f"{address or LOCAL_UI}/{page}"
 
@@ -99,9 +104,8 @@ def _reach(uri: str) -> None:
 
 
 def _unreachable(uri: str, error: Exception) -> UserError:
-    password = urlsplit(uri).password
     line = "no answer" if "Max retries exceeded" in str(error) else " ".join(str(error).split())[:300]
-    message = (
-        f"Expected an answer from the MLflow tracking store {uri}, got: {line}; start it or set MLFLOW_TRACKING_URI"
+    return UserError(
+        f"Expected an answer from the MLflow tracking store {hidden(uri)}, got: {hidden(line)}; "
+        "start it or set MLFLOW_TRACKING_URI"
     )
-    return UserError(message.replace(f":{password}@", ":***@") if password else message)

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import logging
 import tempfile
 import warnings
 from collections.abc import Iterator, Mapping
@@ -17,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from mlflow import MlflowClient
-from mlflow.entities import LoggedModelOutput, Metric
+from mlflow.entities import LoggedModel, LoggedModelOutput, Metric
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model, ModelSignature
 from mlflow.pyfunc import PyFuncModel, load_model
@@ -30,7 +31,8 @@ from cellml.errors import UserError
 from cellml.models import ensemble as models
 from cellml.models.classifier import Classifier
 from cellml.models.ensemble import Ensemble
-from cellml.tracking import environment
+from cellml.secrets import hidden
+from cellml.tracking import courier, environment, patience
 from cellml.tracking.run import Run
 
 WEIGHTS = "weights"
@@ -39,6 +41,7 @@ TOLERANCE = 1e-4  # largest difference of a probability between the program and 
 EXAMPLE = 32  # side in pixels of the stored example, at most
 FRAMES = 3  # of the stored example of a sequence model: of one frame, a program would be made for one alone
 LENGTHS = (1, 2, 5, 40)  # of the sequences that a program is checked with
+_logger = logging.getLogger(__name__)
 
 
 class ExportError(UserError):
@@ -114,7 +117,7 @@ def example_of(dataset: Dataset) -> npt.NDArray[np.integer]:
 def load_program(uri: str) -> PyFuncModel:
     """Load an exported model from a URI or a folder, on the CPU, refusing anything pickled."""
     with tempfile.TemporaryDirectory(prefix="cellml-model-") as folder, environment.environ(NO_PICKLE):
-        return load_model(uri, dst_path=folder)
+        return patience.patiently(lambda: load_model(uri, dst_path=folder))
 
 
 def _save(model: Model, eager: Classifier | Ensemble, example: npt.NDArray, folder: Path) -> None:
@@ -186,23 +189,38 @@ def _small(example: npt.NDArray) -> npt.NDArray:
 
 
 def _log(run: Run, model: Model, folder: Path) -> str:
-    client = MlflowClient()
+    client = courier.client()
     entity = client.get_run(run.id)
-    logged = client.create_logged_model(
-        run.experiment_id, "model", run.id, params=dict(entity.data.params), model_type="classifier"
-    )
+    logged = _made(run, {key: hidden(value) for key, value in entity.data.params.items()})
     model.model_id = model.model_uuid = logged.model_id
     model.artifact_path = logged.artifact_location
     model.save(str(folder / "MLmodel"))
     try:
         client.log_model_artifacts(logged.model_id, str(folder))
     except BaseException:
-        client.finalize_logged_model(logged.model_id, "FAILED")
+        try:
+            MlflowClient().finalize_logged_model(logged.model_id, "FAILED")
+        except MlflowException as error:  # what ended the block matters more
+            _logger.warning("the model %s stays unfinished: %s", logged.model_id, hidden(str(error)))
         raise
     client.finalize_logged_model(logged.model_id, "READY")
     client.log_outputs(run.id, [LoggedModelOutput(logged.model_id, step=0)])
     _log_metrics(client, run.id, logged.model_id, list(entity.data.metrics))
     return f"models:/{logged.model_id}"
+
+
+def _made(run: Run, params: dict[str, str]) -> LoggedModel:
+    """A logged model without its files, made once."""
+    tags = patience.token()
+
+    def make() -> LoggedModel:
+        return MlflowClient().create_logged_model(run.experiment_id, "model", run.id, tags, params, "classifier")
+
+    def find() -> LoggedModel | None:
+        found = MlflowClient().search_logged_models([run.experiment_id], patience.tagged(tags))
+        return next(iter(found), None)
+
+    return patience.once(make, find)
 
 
 def _log_metrics(client: MlflowClient, run_id: str, model_id: str, keys: list[str]) -> None:

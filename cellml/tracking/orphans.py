@@ -7,6 +7,7 @@ from mlflow import MlflowClient
 from mlflow.entities import ViewType
 
 from cellml import processes
+from cellml.tracking import courier
 from cellml.tracking.closing import close
 
 PROCESS = "cellml.process"
@@ -25,7 +26,7 @@ def close_parents(experiment_ids: list[str] | None = None) -> list[str]:
     Args:
         experiment_ids: where to look; None: in every experiment.
     """
-    client, closed = MlflowClient(), []
+    client, closed = courier.client(), []
     if experiment_ids is None:
         experiment_ids = [found.experiment_id for found in _experiments(client)]
     for run_id, process in _running(client, experiment_ids):

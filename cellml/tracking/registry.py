@@ -14,7 +14,7 @@ from mlflow.exceptions import MlflowException
 
 from cellml.errors import UserError
 from cellml.evaluation import metrics
-from cellml.tracking import export
+from cellml.tracking import courier, export, patience
 from cellml.tracking.catalog import (
     BACKBONE,
     CHAMPION,
@@ -116,24 +116,33 @@ def register(
         raise UserError(
             f"Expected a model name of at most {NAME} characters, got {len(name)}: {name[:40]}...; shorten it"
         )
-    client = MlflowClient()
+    client = courier.client()
     logged = client.get_logged_model(model.removeprefix("models:/"))
     try:
         client.create_registered_model(name)
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
-    version = client.create_model_version(
-        name,
-        f"models:/{logged.model_id}",
-        logged.source_run_id,
-        {key: as_text(value, DESCRIPTION) for key, value in (tags or {}).items()},
-        description=None if description is None else _cut(description),
-        model_id=logged.model_id,
-    )
-    number = str(version.version)
+    token = patience.token()
+    given = {key: as_text(value, DESCRIPTION) for key, value in (tags or {}).items()}
+
+    def make() -> str:
+        version = MlflowClient().create_model_version(
+            name,
+            f"models:/{logged.model_id}",
+            logged.source_run_id,
+            given | token,
+            description=None if description is None else _cut(description),
+            model_id=logged.model_id,
+        )
+        return str(version.version)
+
+    def find() -> str | None:
+        return next((entry.version for entry in versions(name, token)), None)
+
+    number = patience.once(make, find)
     if once:
-        first = versions(name, {once: version.tags[once]})[0].version
+        first = versions(name, {once: given[once]})[0].version
         if first != number:
             client.delete_model_version(name, number)
             number = first
@@ -144,7 +153,7 @@ def register(
 
 def set_alias(name: str, alias: str, version: str) -> None:
     """Point an alias of a registered model to one of its versions."""
-    MlflowClient().set_registered_model_alias(name, alias, version)
+    courier.client().set_registered_model_alias(name, alias, version)
 
 
 def best(name: str, tags: Mapping[str, str]) -> str:
@@ -162,7 +171,7 @@ def best(name: str, tags: Mapping[str, str]) -> str:
 def describe_models(names: Iterable[str], markdown: str) -> None:
     """Set the text that registered models' pages open with; what a database does not keep is cut at a line."""
     for name in names:
-        MlflowClient().update_registered_model(name, _cut(markdown))
+        courier.client().update_registered_model(name, _cut(markdown))
 
 
 def predictor(uri: str) -> Predictor:

@@ -3,38 +3,31 @@
 import json
 import re
 import tempfile
-import time
+import uuid
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from shutil import copy2, copytree
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import mlflow.artifacts
-from mlflow import MlflowClient
 from mlflow.data.pandas_dataset import from_pandas
-from mlflow.entities import DatasetInput, InputTag, Metric, Param, RunTag
-from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT, MLFLOW_RUN_NOTE
+from mlflow.tracking.multimedia import compress_image_size
+from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT, MLFLOW_LOGGED_IMAGES, MLFLOW_RUN_NOTE
 from mlflow.utils.uri import is_local_uri
-from mlflow.utils.validation import (
-    MAX_METRICS_PER_BATCH,
-    MAX_PARAM_VAL_LENGTH,
-    MAX_PARAMS_TAGS_PER_BATCH,
-    MAX_TAG_VAL_LENGTH,
-)
+from mlflow.utils.validation import MAX_PARAM_VAL_LENGTH, MAX_TAG_VAL_LENGTH
 from PIL import Image
 
 from cellml.data.manifest import Manifest
-from cellml.tracking import environment
+from cellml.secrets import hidden
+from cellml.tracking import courier, entries, environment, patience
 from cellml.tracking.names import metric_key
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -48,36 +41,25 @@ class Run:
     experiment_id: str
 
     def metrics(self, values: Mapping[str, float], step: int | None = None, prefix: str | None = None) -> None:
-        """Log metrics in one request for a thousand of them; NaN is kept, an infinity becomes the largest double.
+        """Log metrics, a thousand in one request; NaN is kept, an infinity becomes the largest double.
 
         Args:
             values: metric key -> value; with `prefix`, name -> value of `metric_key(prefix, name)`.
             step: the epoch, say.
             prefix: `val`, `test` or `train`.
         """
-        now = int(time.time() * 1000)
-        entries = [
-            Metric(metric_key(prefix, name) if prefix else name, float(value), now, step or 0)
-            for name, value in values.items()
-        ]
-        for batch in _chunks(entries, MAX_METRICS_PER_BATCH):
-            MlflowClient().log_batch(self.id, metrics=batch)
+        named = {metric_key(prefix, name) if prefix else name: value for name, value in values.items()}
+        courier.put(self.id, *entries.metrics(named, step or 0))
 
     def params(self, values: Mapping[str, Any]) -> None:
         """Log params that the run does not have yet (`mlflow run` logs its `-P` values); lists and dicts as JSON."""
-        client = MlflowClient()
-        known = client.get_run(self.id).data.params
-        entries = [
-            Param(key, as_text(value, MAX_PARAM_VAL_LENGTH)) for key, value in values.items() if key not in known
-        ]
-        for batch in _chunks(entries, MAX_PARAMS_TAGS_PER_BATCH):
-            client.log_batch(self.id, params=batch)
+        texts = {key: as_text(value, MAX_PARAM_VAL_LENGTH) for key, value in values.items()}
+        courier.put(self.id, *entries.params(texts))
 
     def tags(self, values: Mapping[str, Any]) -> None:
         """Set tags, replacing those of the same key."""
-        entries = [RunTag(key, as_text(value, MAX_TAG_VAL_LENGTH)) for key, value in values.items()]
-        for batch in _chunks(entries, MAX_PARAMS_TAGS_PER_BATCH):
-            MlflowClient().log_batch(self.id, tags=batch)
+        texts = {key: as_text(value, MAX_TAG_VAL_LENGTH) for key, value in values.items()}
+        courier.put(self.id, *entries.tags(texts))
 
     def description(self, markdown: str) -> None:
         """Set the text that the run's page opens with; what goes beyond a tag's length is cut at a line."""
@@ -99,14 +81,19 @@ class Run:
             key: what it shows, the same for every run; characters that MLflow refuses here become `_`.
             step: the epoch, say.
         """
-        with Image.open(path) as picture:
-            key = re.sub(r"[^a-zA-Z0-9_\-./ ]", "_", key)
-            MlflowClient().log_image(self.id, picture.convert("RGB"), key=key, step=step)
+        key = re.sub(r"[^a-zA-Z0-9_\-. ]", "_", key.replace("/", "~"))
+        # The names by which the UI finds them; `MlflowClient.log_image` would wait for a server.
+        name = f"images/{key}+step+{step}+timestamp+{entries.milliseconds()}+{uuid.uuid4()}"
+        with Image.open(path) as picture, self.artifacts() as folder:
+            image = picture.convert("RGB")
+            image.save(_place(folder, f"{name}.png"))
+            compress_image_size(image).save(folder / f"{name}+compressed.webp")
+        self.tags({MLFLOW_LOGGED_IMAGES: True})
 
     def text(self, text: str, path: str) -> None:
-        """Store a text file."""
+        """Store a text file, without secrets."""
         with self.artifacts() as folder:
-            _place(folder, path).write_text(text, encoding="utf-8")
+            _place(folder, path).write_text(hidden(text), encoding="utf-8")
 
     def json(self, value: Any, path: str) -> None:
         """Store a JSON file."""
@@ -121,11 +108,8 @@ class Run:
     @contextmanager
     def artifacts(self) -> Iterator[Path]:
         """A temporary folder whose files become the run's artifacts, at once, when the block ends without an error."""
-        with tempfile.TemporaryDirectory(prefix="cellml-artifacts-") as name:
-            folder = Path(name)
+        with courier.place(self.id) as folder:
             yield folder
-            if any(folder.iterdir()):
-                MlflowClient().log_artifacts(self.id, name)
 
     def download(self, path: str, folder: str | Path | None = None) -> Path:
         """Local path of an artifact.
@@ -138,11 +122,12 @@ class Run:
         uri = f"{self.artifact_uri}/{path}"
         if folder is None and not is_local_uri(uri):
             folder = tempfile.mkdtemp(dir=_scratch().name)
-        return Path(mlflow.artifacts.download_artifacts(uri, dst_path=None if folder is None else str(folder)))
+        target = None if folder is None else str(folder)
+        return Path(patience.patiently(lambda: mlflow.artifacts.download_artifacts(uri, dst_path=target)))
 
     def artifact_names(self, folder: str | None = None) -> list[str]:
         """Paths of the artifacts in a folder, not below it."""
-        return [item.path for item in MlflowClient().list_artifacts(self.id, folder)]
+        return [item.path for item in courier.client().list_artifacts(self.id, folder)]
 
     def dataset(self, manifest: Manifest, context: str, name: str, source: str | None = None) -> None:
         """Record a manifest as an MLflow dataset input: its digest, columns and size, not its rows.
@@ -158,13 +143,12 @@ class Run:
             warnings.simplefilter("ignore")  # MLflow warns of its own two classes for a local folder
             dataset = from_pandas(table, source=source or "", targets="label", name=name, digest=manifest.digest)
         entity = dataset._to_mlflow_entity()
-        tags = [InputTag(MLFLOW_DATASET_CONTEXT, context)]
-        MlflowClient().log_inputs(self.id, datasets=[DatasetInput(entity, tags)])
+        courier.put(self.id, entries.dataset(entity, {MLFLOW_DATASET_CONTEXT: context}))
 
     @property
     def artifact_uri(self) -> str:
         """Where the run's artifacts lie."""
-        return MlflowClient().get_run(self.id).info.artifact_uri
+        return courier.client().get_run(self.id).info.artifact_uri
 
     def url(self) -> str | None:
         """The run's page, or None where no tracking server serves one."""
@@ -173,10 +157,10 @@ class Run:
 
 
 def as_text(value: Any, limit: int) -> str:
-    """A value as MLflow stores it, cut to its limit: lists and dicts as JSON, the rest as `str` has it."""
+    """A value as MLflow stores it, cut to its limit: lists and dicts as JSON, the rest as `str` has it; no secrets."""
     if isinstance(value, list | tuple | dict):
         value = json.dumps(value, default=_plain)
-    return str(value)[:limit]
+    return hidden(str(value))[:limit]
 
 
 @cache
@@ -192,8 +176,3 @@ def _place(folder: Path, path: str) -> Path:
     target = folder / path
     target.parent.mkdir(parents=True, exist_ok=True)
     return target
-
-
-def _chunks(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
-    for start in range(0, len(items), size):
-        yield items[start : start + size]

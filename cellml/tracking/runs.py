@@ -3,18 +3,21 @@
 Two levels: a parent run (a sweep, one training, one comparison) and its children (trials).
 """
 
+import logging
 import os
 import re
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 from mlflow import MlflowClient
 from mlflow.entities import Run as Entity
 from mlflow.entities import ViewType
 from mlflow.exceptions import MlflowException
+from mlflow.store.entities import PagedList
 from mlflow.tracking.context.registry import resolve_tags
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
@@ -23,13 +26,15 @@ from cellml import config
 from cellml.config import Experiment
 from cellml.data.manifest import Manifest
 from cellml.errors import UserError
-from cellml.tracking import environment, orphans
+from cellml.secrets import hidden
+from cellml.tracking import courier, environment, orphans, patience
 from cellml.tracking.closing import REASON, Ends, Terminated, close, closing, status
+from cellml.tracking.courier import deliver_left
 from cellml.tracking.run import Run
 
 __all__ = [
-    "REASON", "Record", "Run", "Terminated", "adopt", "child", "children", "close", "connect", "existing",
-    "experiment_of", "manifest_of", "own", "parent", "record", "settings", "status", "trials",
+    "REASON", "Record", "Run", "Terminated", "adopt", "child", "children", "close", "connect", "deliver_left",
+    "existing", "experiment_of", "manifest_of", "own", "parent", "record", "settings", "status", "trials",
 ]  # fmt: skip
 
 CONFIG = "config.yaml"
@@ -38,6 +43,8 @@ KIND = "cellml.kind"
 STUDY = "cellml.study"
 CONTINUED = "cellml.continued_by"
 PAGE = 1000
+T = TypeVar("T")
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -91,6 +98,8 @@ def parent(
     """
     given = {KIND: kind, "cellml.version": cellml.__version__, **orphans.tag(), **(tags or {})}
     experiment_id = connect(experiment.name if experiment else kind)
+    for line in deliver_left():
+        _log.warning("%s", line)
     orphans.close_parents([experiment_id])
     if taken := os.environ.pop("MLFLOW_RUN_ID", None):  # no other run, here or in a worker process, may take it too
         run = Run(taken, experiment_id)
@@ -146,7 +155,7 @@ def child(
 
 def existing(run_id: str) -> Run:
     """A run that is there already."""
-    info = MlflowClient().get_run(run_id).info
+    info = courier.client().get_run(run_id).info
     return Run(info.run_id, info.experiment_id)
 
 
@@ -172,24 +181,26 @@ def manifest_of(run_id: str) -> Manifest | None:
     return None
 
 
-def settings(run_id: str) -> dict[str, str]:
-    """What a run was made with, by dotted path: its params over its parent's, and its kind; empty where it is gone."""
-    client, found = MlflowClient(), dict[str, str]()
-    try:
-        run = client.get_run(run_id)
-        if above := run.data.tags.get(MLFLOW_PARENT_RUN_ID):
-            found |= client.get_run(above).data.params
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
-            raise
-        return {}
-    return found | run.data.params | {KIND: run.data.tags.get(KIND, "")}
+def settings(run_ids: Iterable[str]) -> dict[str, dict[str, str]]:
+    """What runs were made with, by id and dotted path: their params over their parents', and their kind.
+
+    A few requests for a thousand of them; those that are gone are left out.
+    """
+    found = _entities(run_ids)
+    above = _entities(filter(None, (run.data.tags.get(MLFLOW_PARENT_RUN_ID) for run in found.values())))
+    params = {run_id: run.data.params for run_id, run in above.items()}
+    return {
+        run_id: params.get(run.data.tags.get(MLFLOW_PARENT_RUN_ID, ""), {})
+        | run.data.params
+        | {KIND: run.data.tags.get(KIND, "")}
+        for run_id, run in found.items()
+    }
 
 
 def record(run_id: str) -> Record | None:
     """What a run logged; None where it is gone."""
     try:
-        return _record(MlflowClient().get_run(run_id))
+        return _record(courier.client().get_run(run_id))
     except MlflowException as error:
         if error.error_code != "RESOURCE_DOES_NOT_EXIST":
             raise
@@ -203,7 +214,7 @@ def adopt(parent: Run, study: str) -> list[str]:
     those still RUNNING end KILLED. Trials still RUNNING are moved but left open: only the caller knows whether a
     process works on them.
     """
-    client = MlflowClient()
+    client = courier.client()
     adopted: list[str] = []
     earlier: set[str] = set()
     for entity in list(_search(parent.experiment_id, STUDY, study)):
@@ -233,9 +244,21 @@ def trials(experiment_id: str, study: str) -> list[Record]:
     return [_record(entity) for entity in found if MLFLOW_PARENT_RUN_ID in entity.data.tags]
 
 
+def _entities(run_ids: Iterable[str]) -> dict[str, Entity]:
+    """Runs by id, deleted ones too; those that are gone are left out."""
+    client, wanted = courier.client(), sorted(set(run_ids))
+    experiments = [one.experiment_id for one in _paged(partial(client.search_experiments, ViewType.ALL, PAGE))]
+    found: dict[str, Entity] = {}
+    for start in range(0, len(wanted), PAGE):
+        ids = ", ".join(f"'{run_id}'" for run_id in wanted[start : start + PAGE])
+        search = partial(client.search_runs, experiments, f"attributes.run_id IN ({ids})", ViewType.ALL, PAGE)
+        found |= {run.info.run_id: run for run in _paged(search)}
+    return found
+
+
 def _holders(run_id: str) -> Iterator[Run]:
     """A run and its parent."""
-    above = MlflowClient().get_run(run_id).data.tags.get(MLFLOW_PARENT_RUN_ID)
+    above = courier.client().get_run(run_id).data.tags.get(MLFLOW_PARENT_RUN_ID)
     yield from (existing(holder) for holder in (run_id, above) if holder)
 
 
@@ -257,26 +280,47 @@ def _named(client: MlflowClient, name: str) -> str:
 
 
 def _take(run: Run, name: str, tags: Mapping[str, Any]) -> None:
-    client = MlflowClient()
-    invented = re.fullmatch(r"[a-z]+-[a-z]+-\d+", client.get_run(run.id).info.run_name or "")
+    client = courier.client()
+    found = client.get_run(run.id)
+    invented = re.fullmatch(r"[a-z]+-[a-z]+-\d+", found.info.run_name or "")
     client.update_run(run.id, status="RUNNING", name=name if invented else None)
-    run.tags(tags)
+    run.tags({key: hidden(value) for key, value in found.data.tags.items() if hidden(value) != value} | dict(tags))
+    if shown := sorted(key for key, value in found.data.params.items() if hidden(value) != value):
+        _log.warning(
+            "`mlflow run` has stored a secret in the param %s of run %s, where nobody can change it: delete the "
+            "run, change the secret, and give it by an environment variable, CELLML_STORAGE say",
+            ", ".join(shown),
+            run.id,
+        )
 
 
 def _create(experiment_id: str, name: str, tags: Mapping[str, Any]) -> Run:
-    resolved = resolve_tags({key: str(value) for key, value in tags.items()})  # user, source and git commit
-    info = MlflowClient().create_run(experiment_id, tags=resolved, run_name=name).info
+    token = patience.token()
+    given = {key: str(value) for key, value in tags.items()} | token
+    resolved = resolve_tags(given)  # user, source and git commit
+    resolved = {key: hidden(value) for key, value in resolved.items()}  # the address of the repository may hold a token
+
+    def make() -> Entity:
+        return MlflowClient().create_run(experiment_id, tags=resolved, run_name=name)
+
+    def find() -> Entity | None:
+        return next(iter(MlflowClient().search_runs([experiment_id], patience.tagged(token))), None)
+
+    info = patience.once(make, find).info
     return Run(info.run_id, info.experiment_id)
 
 
 def _search(experiment_id: str, tag: str, value: str) -> Iterator[Entity]:
     quote = '"' if "'" in value else "'"
-    condition = f"tags.`{tag}` = {quote}{value}{quote}"
+    condition, order = f"tags.`{tag}` = {quote}{value}{quote}", ["attributes.start_time ASC"]
+    search = partial(courier.client().search_runs, [experiment_id], condition, ViewType.ACTIVE_ONLY, PAGE)
+    return _paged(partial(search, order_by=order))
+
+
+def _paged(search: Callable[..., PagedList[T]]) -> Iterator[T]:
     token: str | None = None
     while True:
-        page = MlflowClient().search_runs(
-            [experiment_id], condition, ViewType.ACTIVE_ONLY, PAGE, ["attributes.start_time ASC"], token
-        )
+        page = search(page_token=token)
         yield from page
         token = page.token
         if not token:

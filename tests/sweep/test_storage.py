@@ -9,7 +9,7 @@ from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
 from optuna.storages import InMemoryStorage
 from optuna.trial import TrialState
 
-from cellml.errors import UserError
+from cellml.errors import Away, UserError
 from cellml.sweep import storage
 
 
@@ -89,7 +89,7 @@ def test_a_trial_that_has_ended_is_not_ended_again():
 def test_after_a_while_it_is_one_line():
     study = optuna.create_study(storage=storage.Patient(Flaky(before=10**9)))
     trial = study.ask()
-    with storage.patience(0.05), pytest.raises(storage.Away, match=r"none for 0 s: .*refused.*same command continues"):
+    with storage.patience(0.05), pytest.raises(Away, match=r"none for 0 s: .*refused.*same command continues"):
         study.tell(trial, 0.5)
 
 
@@ -97,7 +97,7 @@ def test_patience_comes_from_the_environment(monkeypatch):
     monkeypatch.setenv("CELLML_PATIENCE", "0.05")
     study = optuna.create_study(storage=storage.Patient(Flaky(before=10**9)))
     start = time.monotonic()
-    with pytest.raises(storage.Away):
+    with pytest.raises(Away):
         study.tell(study.ask(), 0.5)
     assert time.monotonic() - start < 5
 

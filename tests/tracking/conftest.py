@@ -1,4 +1,12 @@
 import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
 
 import numpy as np
 import pytest
@@ -15,6 +23,52 @@ torch.set_num_threads(1)  # tiny networks: more threads only wait for each other
 def store(workspace):
     """A store of its own in the working folder."""
     return workspace
+
+
+class TrackingServer:
+    """A real `mlflow server` on loopback, which can be stopped and started again with the same data."""
+
+    def __init__(self, database, folder):
+        shutil.copy(database, folder / "mlflow.db")
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        self.folder, self.url, self.process = folder, f"http://127.0.0.1:{self.port}", None
+        self.database = f"sqlite:///{folder}/mlflow.db"
+
+    def start(self, wait=True):
+        command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(self.port)]
+        stores = ["--backend-store-uri", self.database, "--artifacts-destination", str(self.folder / "artifacts")]
+        env = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")}
+        with open(self.folder / "log", "a") as log:
+            self.process = subprocess.Popen(
+                [*command, "--workers", "1", *stores],
+                cwd=self.folder,
+                # without seven more processes that nothing here needs
+                env={**env, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        for _ in range(900 if wait else 0):
+            try:
+                with urllib.request.urlopen(f"{self.url}/health", timeout=1):
+                    return
+            except (urllib.error.URLError, OSError):
+                assert self.process.poll() is None
+                time.sleep(0.2)
+
+    def stop(self):
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+
+@pytest.fixture(scope="module")
+def tracking_server(empty_database, tmp_path_factory):
+    server = TrackingServer(empty_database, tmp_path_factory.mktemp("server"))
+    server.start()
+    yield server
+    server.stop()
 
 
 @pytest.fixture

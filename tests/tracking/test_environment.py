@@ -84,3 +84,12 @@ def test_ui_hint(store, monkeypatch, uri, command, page):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri.format(cwd=store))
     lines = environment.ui_hint("7")
     assert lines == (command, f"{page}/#/experiments/7?workflowType=machine_learning")
+
+
+def test_a_password_in_the_address_is_not_shown(monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://lab:geheim@host:5000/")
+    assert environment.server() == environment.shown().rstrip("/") == "https://lab:***@host:5000"
+    assert "geheim" not in "".join(environment.ui_hint("1"))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "postgresql://lab:geheim@host/mlflow")
+    assert environment.server() is None
+    assert "geheim" not in "".join(environment.ui_hint("1"))

@@ -223,12 +223,6 @@ def test_an_ensemble_with_a_member_that_cannot_be_exported_names_the_backbones(r
     assert run.artifact_names() == []
 
 
-def test_a_pickled_model_is_refused(run, store):
-    mlflow.pytorch.save_model(torch.nn.Linear(1, 1), "pickled", serialization_format="pickle", pip_requirements=[])
-    with pytest.raises(mlflow.exceptions.MlflowException, match="pickle"):
-        export.load_program("pickled")
-
-
 @pytest.mark.parametrize(
     ("shape", "dtype"), [((1, 8, 8, 3), "uint8"), ((2, 8, 8, 1), "uint8"), ((2, 8, 8, 3), "uint16")]
 )

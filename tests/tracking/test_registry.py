@@ -70,6 +70,24 @@ def test_one_logged_model_under_several_names_is_stored_once(filled):
     assert len(MlflowClient().search_logged_models([run.experiment_id])) == 1
 
 
+def test_entries_of_many_models_are_found_in_two_queries(filled, monkeypatch):
+    asked = []
+    for name in ("search_registered_models", "search_model_versions"):
+        real = getattr(MlflowClient, name)
+        monkeypatch.setattr(MlflowClient, name, lambda *given, real=real, name=name: asked.append(name) or real(*given))
+    assert len(found("all")) == 4
+    assert sorted(asked) == ["search_model_versions", "search_registered_models"]
+
+
+def test_versions_are_found_by_tags_of_any_text(filled):
+    _, uri = filled
+    for value in ("it's", 'the "best"', "both ' and \"", "a%b_c"):
+        version = registry.register(uri, "quoted", {"own": value, "other": "x"})
+        assert [entry.version for entry in registry.versions("quoted", {"own": value})] == [version]
+    assert registry.versions("quoted", {"own": "A%B_C"}) == []
+    assert len(registry.versions("quoted", {"other": "x"})) == 4
+
+
 def test_all_pages_are_read(filled, monkeypatch):
     _, uri = filled
     monkeypatch.setattr(catalog, "PAGE", 2)

@@ -352,11 +352,12 @@ def test_settings_of_a_child_are_its_own_over_its_parents(store, experiment):
         with runs.child(parent, "trial", {"train.seed": 7, "train.lr": 0.5}, tags) as child:
             pass
     flat = {key: value for key, value in experiment.flat().items() if key.startswith("input.")}
-    own = runs.settings(child.id)
+    found = runs.settings([child.id, parent.id, "0" * 32, child.id])
+    own = found[child.id]
     assert (own["train.seed"], own["train.lr"], own["cellml.kind"]) == ("7", "0.5", "trial")
     assert {key: own[key] for key in flat} == {key: stored(parent).data.params[key] for key in flat}
-    assert runs.settings(parent.id)["cellml.kind"] == "sweep"
-    assert runs.settings("0" * 32) == {}
+    assert found[parent.id]["cellml.kind"] == "sweep"
+    assert set(found) == {child.id, parent.id}
 
 
 def test_the_rows_of_a_run_are_its_own_or_its_parents(store, experiment):

@@ -1,15 +1,5 @@
 """The same over HTTP, against a real tracking server."""
 
-import os
-import shutil
-import signal
-import socket
-import subprocess
-import sys
-import time
-import urllib.error
-import urllib.request
-
 import pytest
 
 from cellml.models import classifier as classifiers
@@ -18,37 +8,14 @@ from cellml.tracking.names import model_name
 
 
 @pytest.fixture(scope="module")
-def server(empty_database, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("server")
-    shutil.copy(empty_database, folder / "mlflow.db")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    with open(folder / "log", "w") as log:
-        process = subprocess.Popen(
-            [*command, "--backend-store-uri", f"sqlite:///{folder}/mlflow.db", "--artifacts-destination", str(folder)],
-            cwd=folder,
-            env={
-                **{name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"},
-                "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # seven more processes that nothing here needs
-            },
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-        )
-    address = f"http://127.0.0.1:{port}"
-    try:
-        _wait(f"{address}/health", process)
-        yield address
-    finally:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+def server(tracking_server):
+    return tracking_server.url
 
 
 def test_a_study_over_http(server, tmp_path, experiment, monkeypatch, make_classifier, make_images, capfd):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", server)
+    monkeypatch.setenv("CELLML_CACHE", str(tmp_path / "cache"))
     tags = {"cellml.study": "s"}
     with runs.parent("sweep", experiment, tags=tags) as first, runs.child(first, "t0", {"a": 1}, tags) as trial:
         for step in range(3):
@@ -67,15 +34,4 @@ def test_a_study_over_http(server, tmp_path, experiment, monkeypatch, make_class
     assert trial.url() == f"{page}/runs/{trial.id}"
     assert environment.ui_hint(first.experiment_id)[1] == f"{page}?workflowType=machine_learning"
     assert capfd.readouterr().out == ""
-    assert list(tmp_path.iterdir()) == []
-
-
-def _wait(address, process):
-    for _ in range(900):
-        try:
-            with urllib.request.urlopen(address, timeout=1):
-                return
-        except (urllib.error.URLError, OSError):
-            assert process.poll() is None
-            time.sleep(0.2)
-    raise TimeoutError(address)
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
