@@ -71,7 +71,7 @@ def lab(postgres: Postgres, bucket: Bucket, make_server, tmp_path_factory: pytes
 
 @pytest.fixture
 def project(tmp_path: Path) -> Project:
-    """The project in a folder of its own; `project.cellml("sweep", ..., **lab.environment)` runs a command in the lab."""
+    """The project in a folder of its own; `project.cellml("sweep", ..., **lab.environment)` works in the lab."""
     return make_project(tmp_path)
 
 

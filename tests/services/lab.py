@@ -1,4 +1,4 @@
-"""A lab's servers on loopback: PostgreSQL, an S3 store and MLflow's tracking server, each stopped and started at will."""
+"""A lab's servers on loopback: PostgreSQL, an S3 store MLflow's tracking server; each can be stopped and started."""
 
 import os
 import pwd

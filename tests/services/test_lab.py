@@ -1,5 +1,7 @@
 """The servers that the other tests stand on: they answer, and go on after a stop with what they had."""
 
+from pathlib import Path
+
 import psycopg
 import pytest
 import requests
@@ -29,8 +31,9 @@ def test_servers_go_on_after_a_stop_with_what_they_had(lab, tmp_path, monkeypatc
     lab.server.start()
     assert lab.server.url == url
     assert client.get_run(run.info.run_id).data.metrics == {"loss": 0.5}
+    (tmp_path / "downloaded").mkdir()
     downloaded = client.download_artifacts(run.info.run_id, "a.txt", str(tmp_path / "downloaded"))
-    assert open(downloaded).read() == "a"
+    assert Path(downloaded).read_text() == "a"
 
 
 def test_the_server_finds_a_database_again_that_was_away(lab):
