@@ -39,6 +39,14 @@ _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{2,254}")
 T = TypeVar("T")
 
 
+class Absent(UserError):
+    """There is no such bucket."""
+
+
+class Unreachable(UserError):
+    """The store does not answer, or not as a store does."""
+
+
 def divided(uri: str) -> tuple[str, str]:
     """Bucket and prefix of s3://bucket/prefix; the prefix ends in "/" or is empty.
 
@@ -103,7 +111,7 @@ def asked(uri: str, ask: Callable[[], T]) -> T:
     """What asking a store gives.
 
     Raises:
-        UserError: it refuses or does not answer; says why, and what to do.
+        UserError: it refuses or does not answer (`Absent`, `Unreachable`); says why, and what to do.
     """
     from boto3.exceptions import Boto3Error
     from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, PartialCredentialsError
@@ -116,9 +124,9 @@ def asked(uri: str, ask: Callable[[], T]) -> T:
             f"Expected credentials for {uri}: {_line(error)}; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
         ) from None
     except ClientError as error:
-        raise UserError(_told(uri, at, error.response)) from None
+        raise _refusal(uri, at, error.response) from None
     except (BotoCoreError, Boto3Error) as error:
-        raise UserError(f"{uri} cannot be read{at}: {_line(error)}; check AWS_ENDPOINT_URL_S3") from None
+        raise Unreachable(f"{uri} cannot be read{at}: {_line(error)}; check AWS_ENDPOINT_URL_S3") from None
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
@@ -127,22 +135,22 @@ def asked(uri: str, ask: Callable[[], T]) -> T:
         ) from None
 
 
-def _told(uri: str, at: str, response: dict[str, Any]) -> str:
-    error = response.get("Error", {})
+def _refusal(uri: str, at: str, response: dict[str, Any]) -> UserError:
+    error, meta = response.get("Error", {}), response.get("ResponseMetadata", {})
     code = str(error.get("Code", ""))
     if code in ABSENT:
-        return f"Expected a bucket at {uri}, found none{at}; check its name and AWS_ENDPOINT_URL_S3"
+        return Absent(f"Expected a bucket at {uri}, found none{at}; check its name and AWS_ENDPOINT_URL_S3")
     if code in GONE:
-        return f"Expected at {uri} what it lists, a file is gone{at}; run the command again"
+        return UserError(f"Expected at {uri} what it lists, a file is gone{at}; run the command again")
     if code in REFUSED:
-        return f"{uri} refuses these credentials ({code}){at}; check AWS_ACCESS_KEY_ID and its rights"
+        return UserError(f"{uri} refuses these credentials ({code}){at}; check AWS_ACCESS_KEY_ID and its rights")
     if code in ELSEWHERE:
-        headers = response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
-        region = error.get("Region") or headers.get("x-amz-bucket-region") or "another one"
-        return f"{uri} lies in another region or at another endpoint ({code}){at}; set AWS_DEFAULT_REGION to {region}"
+        region = error.get("Region") or meta.get("HTTPHeaders", {}).get("x-amz-bucket-region") or "its own"
+        return UserError(f"{uri} lies in another region or store ({code}){at}; set AWS_DEFAULT_REGION to {region}")
     if code == "RequestTimeTooSkewed":
-        return f"{uri} refuses the time of this machine{at}; set its clock"
-    return f"{uri} cannot be read{at}: {_line(error.get('Message') or code or response)}"
+        return UserError(f"{uri} refuses the time of this machine{at}; set its clock")
+    kind = Unreachable if meta.get("HTTPStatusCode", 0) >= 500 else UserError
+    return kind(f"{uri} cannot be read{at}: {_line(error.get('Message') or code or response)}")
 
 
 def _listed(client: Any, bucket: str, prefix: str, uri: str) -> list[dict[str, Any]]:

@@ -125,7 +125,7 @@ def test_names_that_no_bucket_has(uri):
 
 
 def test_an_absent_bucket(environment, server):
-    with pytest.raises(UserError, match=rf"Expected a bucket at s3://absent/x, found none at {server}; check its name"):
+    with pytest.raises(s3.Absent, match=rf"Expected a bucket at s3://absent/x, found none at {server}; check its name"):
         s3.listing("s3://absent/x")
 
 
@@ -181,7 +181,9 @@ def test_another_region_is_named(environment, answering):
     body = "<Error><Code>PermanentRedirect</Code><Message>Use the endpoint.</Message></Error>"
     url = answering(("301 Moved", ["x-amz-bucket-region: eu-central-1", "Content-Type: application/xml"], body))
     environment.setenv("AWS_ENDPOINT_URL_S3", url)
-    with pytest.raises(UserError, match=rf"s3://cells/x lies in another region .*PermanentRedirect.* {url}; set "):
+    with pytest.raises(
+        UserError, match=rf"s3://cells/x lies in another region or store .PermanentRedirect. at {url}; set AWS"
+    ):
         s3.listing("s3://cells/x")
     body = "<Error><Code>AuthorizationHeaderMalformed</Code><Message>wrong</Message><Region>eu-west-3</Region></Error>"
     environment.setenv("AWS_ENDPOINT_URL_S3", answering(("400 Bad Request", ["Content-Type: application/xml"], body)))

@@ -196,6 +196,11 @@ class Bucket:
         """Create the bucket."""
         self._resource().create()
 
+    def remove(self) -> None:
+        """Delete the bucket and what it holds."""
+        self._resource().objects.delete()
+        self._resource().delete()
+
     def put(self, folder: Path, prefix: str) -> str:
         """Upload a folder's files; returns s3://bucket/prefix."""
         for path in sorted(folder.rglob("*")):
