@@ -1,8 +1,8 @@
 """The bucket: made when the store answers, saved to a folder, and loaded from one.
 
-python docker/bucket.py make s3://BUCKET; save s3://BUCKET FOLDER; load s3://BUCKET FOLDER. The environment names the
-store (see cellml/data/s3.py). `save` downloads what is new or changed, and deletes in the folder what the bucket no
-longer holds.
+python docker/bucket.py make URI; check URI; save URI FOLDER; load URI FOLDER. URI is s3://BUCKET, the environment names
+the store (see cellml/data/s3.py). `check` fails where the bucket is absent or the keys are wrong, not where the store
+is away; `save` downloads what is new or changed, and deletes in the folder what the bucket no longer holds.
 """
 
 import sys
@@ -33,6 +33,16 @@ def make(uri: str) -> str:
             if time.monotonic() > deadline:
                 raise
             time.sleep(1)
+
+
+def check(uri: str) -> str:
+    """Whether the bucket can be listed; a store that does not answer may do so later."""
+    bucket, _ = s3.divided(uri)
+    try:
+        s3.asked(uri, lambda: s3.client(first=True).list_objects_v2(Bucket=bucket, MaxKeys=1))
+    except s3.Unreachable as error:
+        return f"warning: {error}"
+    return f"{uri} is there"
 
 
 def save(uri: str, folder: Path) -> str:
@@ -77,15 +87,19 @@ def load(uri: str, folder: Path) -> str:
 
 
 def main(words: Sequence[str]) -> str:
-    """One of the three commands."""
+    """One of the four commands."""
     match words:
+        case ["check", uri]:
+            return check(uri)
         case ["make", uri]:
             return make(uri)
         case ["save", uri, folder]:
             return save(uri, Path(folder))
         case ["load", uri, folder]:
             return load(uri, Path(folder))
-    raise UserError(f"Expected make URI, save URI FOLDER or load URI FOLDER, got {' '.join(words) or 'nothing'}")
+    raise UserError(
+        f"Expected make URI, check URI, save URI FOLDER or load URI FOLDER, got {' '.join(words) or 'nothing'}"
+    )
 
 
 def _files(folder: Path) -> list[Path]:

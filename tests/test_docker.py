@@ -1,4 +1,4 @@
-"""docker/ as far as it can be judged without a container engine: the compose file, its variables, what the image holds."""
+"""docker/ as far as it can be judged without a container engine: the compose file, its variables, the image."""
 
 import re
 import subprocess

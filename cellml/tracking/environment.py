@@ -100,6 +100,16 @@ def _reach(uri: str) -> None:
 
 def _unreachable(uri: str, error: Exception) -> UserError:
     password = urlsplit(uri).password
+    if "error code 401" in str(error):
+        return UserError(
+            f"The tracking server {uri.replace(f':{password}@', ':***@')} refuses this name and password; set "
+            "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
+        )
+    if "Invalid Host header" in str(error):
+        return UserError(
+            f"The tracking server refuses to be called by {urlsplit(uri).netloc.rpartition('@')[2]}; add that to its "
+            "MLFLOW_SERVER_ALLOWED_HOSTS"
+        )
     line = "no answer" if "Max retries exceeded" in str(error) else " ".join(str(error).split())[:300]
     message = (
         f"Expected an answer from the MLflow tracking store {uri}, got: {line}; start it or set MLFLOW_TRACKING_URI"

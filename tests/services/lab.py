@@ -1,7 +1,9 @@
 """A lab's servers on loopback: PostgreSQL, an S3 store MLflow's tracking server; each can be stopped and started."""
 
+import logging
 import os
 import pwd
+import re
 import secrets
 import shutil
 import signal
@@ -12,9 +14,11 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import unquote
 
 import boto3
 import psycopg
@@ -162,6 +166,7 @@ class Bucket:
     def __init__(self, name: str = "cellml") -> None:
         """Choose a port; nothing runs yet."""
         self.name, self.port = name, free_port()
+        self._requests = _Requests()
         self._server: ThreadedMotoServer | None = None
 
     @property
@@ -182,6 +187,7 @@ class Bucket:
 
     def start(self) -> None:
         """Start, and wait until it answers."""
+        logging.getLogger("werkzeug").addHandler(self._requests)
         self._server = ThreadedMotoServer(ip_address="127.0.0.1", port=self.port, verbose=False)
         self._server.start()
         wait(lambda: _listens(self.port), "the S3 store", None, None)
@@ -191,6 +197,13 @@ class Bucket:
         if self._server is not None:
             self._server.stop()
             self._server = None
+            logging.getLogger("werkzeug").removeHandler(self._requests)
+
+    def gets(self, prefix: str) -> Counter[str]:
+        """How often each object below a prefix was fetched so far."""
+        start = f"/{self.name}/{prefix}"
+        found = (line.split("?")[0] for line in self._requests.gets if line.startswith(start))
+        return Counter(unquote(path).removeprefix(f"/{self.name}/") for path in found)
 
     def make(self) -> None:
         """Create the bucket."""
@@ -235,7 +248,7 @@ class Server:
         self.port, self.folder = free_port(), folder
         self.log = folder / "server.log"
         own = {"MLFLOW_HOST": "127.0.0.1", "MLFLOW_PORT": str(self.port), "MLFLOW_WORKERS": "1"}
-        self.environment = plain_environment() | environment | own
+        self.environment = plain_environment() | {"PYTHONPATH": str(ROOT)} | environment | own
         self._process: subprocess.Popen | None = None
 
     @property
@@ -277,6 +290,18 @@ class Lab:
         """Where everything is, for a command of this project."""
         storage = {"MLFLOW_TRACKING_URI": self.server.url, "CELLML_STORAGE": self.postgres.url("optuna")}
         return storage | self.bucket.environment | self.extra
+
+
+class _Requests(logging.Handler):
+    """Paths of the GET requests that werkzeug logs."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.INFO)
+        self.gets: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if found := re.search(r'"(?:\x1b\[\S*m)?GET (\S+) HTTP', record.getMessage()):
+            self.gets.append(found[1])
 
 
 def _group_lives(process: subprocess.Popen) -> bool:

@@ -75,7 +75,10 @@ def test_the_bucket_is_made_once(bucket):
         assert (done.returncode, done.stdout) == (0, f"s3://another {said}\n")
     wrong = script("bucket.py", "mend", "s3://another", **bucket.environment)
     assert wrong.returncode == 1
-    assert wrong.stdout == "error: Expected make URI, save URI FOLDER or load URI FOLDER, got mend s3://another\n"
+    assert (
+        wrong.stdout
+        == "error: Expected make URI, check URI, save URI FOLDER or load URI FOLDER, got mend s3://another\n"
+    )
 
 
 def test_the_bucket_waits_for_its_store():
