@@ -142,6 +142,12 @@ class Postgres:
             "OPTUNA_DB_PASSWORD": self.passwords["optuna"],
         }
 
+    def execute(self, database: str, sql: str) -> None:
+        """Run a statement as the superuser, outside a transaction."""
+        with self._connect(database) as connection:
+            connection.autocommit = True
+            connection.execute(sql)
+
     def query(self, database: str, sql: str) -> list[tuple]:
         """What a statement gives, asked as the superuser."""
         with self._connect(database) as connection:

@@ -111,7 +111,7 @@ def test_each_image_is_fetched_once(swept, lab):
 
 
 def test_a_download_goes_through_the_server_where_the_store_is_out_of_reach(swept, lab, tmp_path):
-    """The server sends clients to the store for files, unless MLFLOW_ENABLE_PROXY_MULTIPART_DOWNLOAD=false is theirs."""
+    """It sends clients to the store for files, unless theirs is MLFLOW_ENABLE_PROXY_MULTIPART_DOWNLOAD=false."""
     _, client, _ = swept
     experiment = client.get_experiment_by_name("bucketed").experiment_id
     run_id = client.search_runs([experiment], "tags.`cellml.kind` = 'trial'")[0].info.run_id
