@@ -5,31 +5,22 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from rich.progress import track
 
-from cellml.data import cache
+from cellml.data import cache, s3
 from cellml.errors import UserError
-
-THREADS = 16
-ATTEMPTS = 5
-REFUSED = ("403", "AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken")
-ABSENT = ("NoSuchBucket", "404", "NotFound")
-
-T = TypeVar("T")
 
 
 def fetch(uri: str, cache_dir: Path, progress: bool = False, what: str = "data") -> Path:
     """The local folder of a data folder; an `s3://bucket/prefix` is downloaded into the cache.
 
     The prefix is listed each time and only objects that are new or changed since are downloaded. What a listing gives
-    is a folder of its own that never changes, so running trials keep theirs. Credentials, region and endpoint come
-    from the usual environment (AWS_*, AWS_ENDPOINT_URL_S3, or MLFLOW_S3_ENDPOINT_URL).
+    is a folder of its own that never changes, so running trials keep theirs. Credentials, region, endpoint, retries
+    and time-outs come from the environment (see `cellml.data.s3`).
 
     Args:
         uri: a folder, or s3://bucket/prefix.
@@ -42,14 +33,11 @@ def fetch(uri: str, cache_dir: Path, progress: bool = False, what: str = "data")
     """
     if not uri.startswith("s3://"):
         return _local(uri, what)
-    bucket, _, prefix = uri.removeprefix("s3://").partition("/")
-    prefix = prefix.strip("/") + "/" if prefix.strip("/") else ""
-    if not bucket:
-        raise UserError(f"Expected s3://bucket/prefix, got {uri!r}")
-    client = _client()
-    found = _asked(uri, lambda: _listing(client, bucket, prefix))
+    bucket, prefix = s3.divided(uri)
+    found = s3.listing(uri)
     if not found:
         raise UserError(f"Expected files below {uri}, found none; check the bucket and the prefix")
+    client = s3.client()
     where = [client.meta.endpoint_url, bucket, prefix]
     final = cache_dir / "s3" / _hash([where, found])
     if final.is_dir():
@@ -60,12 +48,12 @@ def fetch(uri: str, cache_dir: Path, progress: bool = False, what: str = "data")
     def get(item: dict[str, Any]) -> tuple[dict[str, Any], Path]:
         stored = pool / _hash([where, item])
         if not stored.exists():
-            _asked(uri, lambda: _download(client, bucket, prefix, item, stored))
+            s3.asked(uri, lambda: _download(client, bucket, prefix, item, stored))
         return item, stored
 
     temporary = cache.temporary_beside(final)
     try:
-        with ThreadPoolExecutor(THREADS) as threads:
+        with ThreadPoolExecutor(s3.THREADS) as threads:
             fetched = threads.map(get, found)
             for item, stored in track(fetched, "Fetching files", total=len(found), disable=not progress):
                 target = temporary / item["name"]
@@ -86,37 +74,6 @@ def _local(path: str, option: str) -> Path:
         what = "a file" if folder.exists() else "nothing"
         raise UserError(f"Expected a folder of images at {path}, found {what}; give the folder with -P {option}=")
     return folder
-
-
-def _client() -> Any:
-    from boto3.session import Session
-    from botocore.config import Config
-
-    config = Config(
-        retries={"max_attempts": ATTEMPTS, "mode": "standard"},
-        connect_timeout=10,
-        read_timeout=60,
-        max_pool_connections=THREADS,
-    )
-    given = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
-    return Session().client("s3", config=config, endpoint_url=given or os.environ.get("MLFLOW_S3_ENDPOINT_URL") or None)
-
-
-def _listing(client: Any, bucket: str, prefix: str) -> list[dict[str, Any]]:
-    found = []
-    for page in client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
-        for item in page.get("Contents", []):
-            name = item["Key"][len(prefix) :]
-            if not name or name.endswith("/"):
-                continue
-            if name.startswith("/") or {"", ".", ".."} & set(name.split("/")):
-                raise UserError(
-                    f"Expected keys that are plain paths in s3://{bucket}/{prefix}, found {name!r}; rename it"
-                )
-            changed = item["LastModified"]
-            stamp = changed.timestamp() if isinstance(changed, datetime) else 0.0
-            found.append({"name": name, "etag": item["ETag"], "size": item["Size"], "modified": stamp})
-    return sorted(found, key=lambda item: item["name"])
 
 
 def _download(client: Any, bucket: str, prefix: str, item: dict[str, Any], stored: Path) -> None:
@@ -140,26 +97,3 @@ def _link(stored: Path, target: Path) -> None:
 
 def _hash(content: Any) -> str:
     return hashlib.blake2b(json.dumps(content).encode(), digest_size=16).hexdigest()
-
-
-def _asked(uri: str, ask: Callable[[], T]) -> T:
-    from boto3.exceptions import Boto3Error
-    from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, PartialCredentialsError
-
-    try:
-        return ask()
-    except (NoCredentialsError, PartialCredentialsError) as error:
-        raise UserError(
-            f"Expected credentials for {uri}: {error}; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
-        ) from None
-    except ClientError as error:
-        code = str(error.response.get("Error", {}).get("Code", ""))
-        if code in ABSENT:
-            raise UserError(f"Expected a bucket at {uri}, found none; check its name and AWS_ENDPOINT_URL_S3") from None
-        if code in REFUSED:
-            raise UserError(
-                f"{uri} refuses these credentials ({code}); check AWS_ACCESS_KEY_ID and its rights"
-            ) from None
-        raise UserError(f"{uri} cannot be read: {error}") from None
-    except (BotoCoreError, Boto3Error) as error:
-        raise UserError(f"{uri} cannot be read: {' '.join(str(error).split())}; check AWS_ENDPOINT_URL_S3") from None

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 import mlflow
 import sqlalchemy
+from alembic.util import CommandError
 from mlflow.exceptions import MlflowException
 
 from cellml.errors import UserError
@@ -50,7 +51,7 @@ def probing() -> Iterator[None]:
     try:
         with environ(PROBE):
             yield
-    except MlflowException as error:
+    except (MlflowException, CommandError) as error:
         raise _unreachable(uri, error) from None
 
 
@@ -104,8 +105,21 @@ def _reach(uri: str) -> None:
 
 
 def _unreachable(uri: str, error: Exception) -> UserError:
-    line = "no answer" if "Max retries exceeded" in str(error) else " ".join(str(error).split())[:300]
+    shown, text = hidden(uri), hidden(" ".join(str(error).split()))
+    if "error code 401" in text:
+        return UserError(
+            f"The tracking server {shown} refuses this name and password; set MLFLOW_TRACKING_USERNAME and "
+            "MLFLOW_TRACKING_PASSWORD"
+        )
+    if "Invalid Host header" in text:
+        host = urlsplit(uri).netloc.rpartition("@")[2]
+        return UserError(f"The tracking server refuses to be called {host}; add it to its MLFLOW_SERVER_ALLOWED_HOSTS")
+    if isinstance(error, CommandError) or "out-of-date database schema" in text:
+        return UserError(
+            f"Expected the tables of MLflow {mlflow.__version__} in {shown}, found those of another version ("
+            f"{text[:100]}); install that version, or run mlflow db upgrade after a backup"
+        )
+    line = "no answer" if "Max retries exceeded" in text else text[:300]
     return UserError(
-        f"Expected an answer from the MLflow tracking store {hidden(uri)}, got: {hidden(line)}; "
-        "start it or set MLFLOW_TRACKING_URI"
+        f"Expected an answer from the MLflow tracking store {shown}, got: {line}; start it or set MLFLOW_TRACKING_URI"
     )

@@ -102,7 +102,7 @@ def test_the_own_endpoint_variable_comes_first(bucket, tmp_path, monkeypatch, se
 def test_what_is_absent_or_refused_is_the_users_to_mend(bucket, tmp_path, monkeypatch, server):
     with pytest.raises(UserError, match=r"files below s3://.*/none, found none"):
         store.fetch(f"s3://{bucket.name}/none", tmp_path)
-    with pytest.raises(UserError, match="Expected a bucket at s3://absent-bucket/x, found none"):
+    with pytest.raises(UserError, match="Expected a bucket at s3://absent-bucket/x, found none at http://"):
         store.fetch("s3://absent-bucket/x", tmp_path)
     with pytest.raises(UserError, match="s3://bucket/prefix"):
         store.fetch("s3:///x", tmp_path)
@@ -110,8 +110,8 @@ def test_what_is_absent_or_refused_is_the_users_to_mend(bucket, tmp_path, monkey
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     monkeypatch.setenv("MLFLOW_S3_ENDPOINT_URL", f"http://127.0.0.1:{port}")
-    monkeypatch.setattr(store, "ATTEMPTS", 1)
-    with pytest.raises(UserError, match=r"cannot be read: Could not connect.*check AWS_ENDPOINT_URL_S3"):
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    with pytest.raises(UserError, match=r"cannot be read at http.*: Could not connect.*check AWS_ENDPOINT_URL_S3"):
         store.fetch(f"s3://{bucket.name}/x", tmp_path)
     monkeypatch.setenv("MLFLOW_S3_ENDPOINT_URL", server)
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
@@ -131,12 +131,6 @@ def test_wrong_credentials_are_named(bucket, tmp_path, server):
             store.fetch(f"s3://{bucket.name}/x", tmp_path)
     finally:
         requests.post(f"{server}/moto-api/reset-auth", data=b"inf", timeout=10)
-
-
-def test_keys_cannot_climb_out_of_the_cache(bucket, tmp_path):
-    bucket.put_object(Key="a/../../escape.png", Body=b"x")
-    with pytest.raises(UserError, match="plain paths"):
-        store.fetch(f"s3://{bucket.name}/a", tmp_path)
 
 
 def test_local_folders_are_given_back(tmp_path):

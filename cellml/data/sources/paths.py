@@ -86,6 +86,8 @@ def _one(file: str, root: Path, real: Path, where: str) -> str:
     path = file.strip().replace("\\", "/")
     if not path:
         raise UserError(f"Expected a file in each row of {where}, found a blank one; correct the table or data.file")
+    if "\0" in path:
+        raise UserError(f"Expected file names in {where}, got {file!r} with a zero byte; correct it")
     if ".." in path.split("/") or os.path.isabs(path):
         target = (root / path).resolve()
         if not target.is_relative_to(real):

@@ -10,7 +10,7 @@ from cellml.config import Data
 from cellml.data.images import files_below, image_size, natural
 from cellml.data.manifest import BOX
 from cellml.data.problems import Problem, Rows
-from cellml.data.sources import labels
+from cellml.data.sources import labels, paths
 from cellml.data.sources.base import SOURCES, assemble, refuse
 from cellml.errors import UserError
 
@@ -39,7 +39,7 @@ def voc(data: Data, root: Path, cache_dir: Path) -> Rows:
     for path in annotations:
         tree = _parse(path)
         named = (tree.findtext("filename") or "").strip()
-        file = stems.get(path.stem) or images.get(named) or f"JPEGImages/{named or path.stem}"
+        file = stems.get(path.stem) or images.get(named) or _absent(named or path.stem, root, path)
         size = image_size(root / file)
         for number, item in enumerate(tree.iter("object")):
             corners = _corners(item, path)
@@ -86,6 +86,11 @@ def widen(
     left, top = max(0, round(x0 - margin)), max(0, round(y0 - margin))
     right, bottom = min(width, round(x1 + margin)), min(height, round(y1 + margin))
     return None if right <= left or bottom <= top else (left, top, right, bottom)
+
+
+def _absent(name: str, root: Path, path: Path) -> str:
+    """The path of an image that is in no listing; what decodes it says so."""
+    return str(paths.inside(pd.Series([f"JPEGImages/{name}"]), root, path.name)[0])
 
 
 def _parse(path: Path) -> ElementTree.Element:

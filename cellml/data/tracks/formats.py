@@ -8,7 +8,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from cellml.data import images, movie
-from cellml.data.sources import columns
+from cellml.data.sources import columns, paths
 from cellml.data.tracks import btrack, ctc, outlines
 from cellml.errors import UserError, near
 
@@ -51,7 +51,8 @@ def read(
     kind = _found(root) if kind == "auto" else kind
     if kind == "table":
         path = columns.find(table, root)
-        return from_table(path, names, None if frames is None else frames, root), path.name
+        found = from_table(path, names, None if frames is None else frames, root)
+        return found.assign(movie=paths.inside(found["movie"], root, path.name)), path.name
     if kind == "btrack":
         found, where = btrack.read(root), btrack.TRACKS
         found["movie"] = _movie(root, frames)
@@ -86,7 +87,9 @@ def from_table(path: Path, names: Names, frames: str | None, root: Path) -> pd.D
     label = names.label or next((c for c in ("label", "stage", "state") if c in raw), None)
     table["label"] = columns.column(raw, label, where, "data.label") if label else ""
     if "mask" in raw:
-        table["mask"] = raw["mask"]
+        named = (raw["mask"] != "").to_numpy()
+        table["mask"] = ""
+        table.loc[named, "mask"] = paths.inside(raw["mask"][named], root, where)
         table["mask_value"] = whole(raw, names.track, where, "data.options.track")
     return pd.concat([table, raw[[c for c in raw if c not in table]]], axis=1)
 

@@ -58,6 +58,12 @@ def test_margin_is_a_share_of_the_longer_side():
             assert 0 <= box[1] < box[3] <= 100
 
 
+def test_a_file_name_in_an_annotation_leads_nowhere_else(smears, read):
+    _annotate(smears, "s11", [("WBC", 50, 50, 61, 71)], filename="../../secret.png")
+    with pytest.raises(UserError, match=r"s11.xml names .*, which leads outside"):
+        read("voc")
+
+
 def test_published_lists_give_the_split(smears, read):
     (smears / "ImageSets" / "Main").mkdir(parents=True)
     for name, text in [("train", "s1 1\n"), ("val", "s2\n\n"), ("test", "s10  -1\n"), ("trainval", "s10\n")]:

@@ -73,3 +73,11 @@ def test_labels_of_other_formats_come_from_a_table(folder):
     (folder / "labels.csv").write_text("track,frame,label\n1,1,b\n1,7,a\n")
     with pytest.raises(UserError, match=r"labels.csv, line 3 has frame 7 of track 1, which is not"):
         formats.read(folder, folder / "cache", "labels.csv", "auto", None, NAMES)
+
+
+@pytest.mark.parametrize("column", ["movie", "mask"])
+@pytest.mark.parametrize("path", ["../movie.npy", "/etc/passwd", "a/../../movie.npy", "..\\movie.npy"])
+def test_movies_and_masks_lie_in_the_data_folder(folder, column, path):
+    np.save(folder.parent / "movie.npy", np.zeros((4, 20, 30), np.uint8))
+    with pytest.raises(UserError, match="leads outside"):
+        read(folder, f"track,frame,x,y,{column}\n1,0,2,3,{path}\n")
