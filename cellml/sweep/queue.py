@@ -9,9 +9,7 @@ from cellml import processes
 from cellml.sweep import space
 
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
-AHEAD = (
-    64  # trials that wait at most: every look at a study reads those that have not finished, half a millisecond each
-)
+AHEAD = 64  # trials that wait at most: every look at a study reads those that have not finished
 MAX_DEATHS = 5  # a trial that took its process down this often without an epoch gained is not tried again
 
 
