@@ -44,18 +44,20 @@ def join(url: str, name: str, data: str, wait: bool, say: Say) -> int:
         return _part(opened, found.study_name, _session(found), data, say)
     count, refused = 0, set[str]()
     while True:
-        waiting = [found for found in opened.get_all_studies() if found.study_name not in refused]
-        ready = [(found, left) for found in waiting if (left := session.read(found.user_attrs))]
-        ready = [(found, left) for found, left in ready if _has_trials(opened, found) and _is_open(left)]
-        for found, left in ready:
+        ended = 0
+        for found in opened.get_all_studies():
+            left = session.read(found.user_attrs)
+            if left is None or found.study_name in refused or not (_has_trials(opened, found) and _is_open(left)):
+                continue
             try:
-                count += _part(opened, found.study_name, left, data, say)
+                ended += _part(opened, found.study_name, left, data, say)
             except UserError as error:
                 if isinstance(error, Away):
                     raise
                 refused.add(found.study_name)
                 say(f"not joined: {error}")
-        if not ready:
+        count += ended
+        if not ended:
             if not wait:
                 return count
             time.sleep(PAUSE)

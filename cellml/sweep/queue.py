@@ -9,20 +9,23 @@ from cellml import processes
 from cellml.sweep import space
 
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
+AHEAD = 64  # trials that wait at most: every look at a study reads those that have not finished
 MAX_DEATHS = 5  # a trial that took its process down this often without an epoch gained is not tried again
 
 
 def enqueue(study: optuna.Study, planned: list[space.Planned]) -> int:
-    """Queue what is planned and neither finished, running nor already waiting; returns how many that were.
+    """Queue what is planned and neither finished, running nor already waiting, `AHEAD` at most; returns how many.
 
     Processes that do so at once may queue a trial twice; `claim` leaves all but the first of them.
     """
     taken = {key(t) for t in study.get_trials(deepcopy=False) if not interrupted(t)}
     missing = [item for item in planned if item.key not in taken]
-    for item in missing:
+    room = AHEAD - len(waiting(study, planned)) if missing else 0
+    added = missing[: max(0, room)]
+    for item in added:
         repeat = int(item.key.rsplit("/", 1)[-1]) if item.params else 0
         study.enqueue_trial(item.params, user_attrs={"key": item.key, "repeat": repeat})
-    return len(missing)
+    return len(added)
 
 
 def claim(study: optuna.Study, planned: list[space.Planned]) -> optuna.Trial | None:

@@ -71,9 +71,10 @@ def work(
     watch, count = Watch(), 0
     while time.monotonic() < deadline and goes_on():
         reconcile.recover(study, watch)
+        added = queue.enqueue(study, planned)
         if objective.run_one(study, planned, experiment, dataset, parent, progress) is not None:
             count += 1
-        elif not queue.enqueue(study, planned):
+        elif not added:
             if not queue.running(study, planned):
                 break
             if news is not None:

@@ -22,17 +22,23 @@ from tests.e2e.conftest import make_project
 SWEEP = ("sweep", "--experiment", "tiny.yaml", "--name", "cells", "--train.epochs", "8", "--sweep.engine", "ray")
 
 
+@pytest.fixture(autouse=True)
+def quiet(monkeypatch):
+    """Nothing is sent anywhere, and tasks wait for no other process of a busy machine."""
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    monkeypatch.setenv("RAY_worker_niceness", "0")
+
+
 @pytest.fixture
 def project(tmp_path):
     return make_project(tmp_path)
 
 
 @pytest.fixture
-def cluster(monkeypatch):
+def cluster(quiet):
     """A head and a second node, with room for one trial each."""
     from ray.cluster_utils import Cluster
 
-    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
     made = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
     second = made.add_node(num_cpus=1)
     made.wait_for_nodes()

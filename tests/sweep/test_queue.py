@@ -24,6 +24,18 @@ def test_the_queue_is_filled_once_and_emptied_in_order(opened, experiment):
     assert len(queue.finished(opened, plan)) == 6
 
 
+def test_a_long_plan_waits_in_portions(opened, experiment):
+    plan = space.plan(experiment, queue.AHEAD + 5)
+    assert queue.enqueue(opened, plan) == queue.AHEAD
+    assert queue.enqueue(opened, plan) == 0
+    keys = []
+    while (trial := queue.claim(opened, plan)) is not None:
+        keys.append(trial.user_attrs["key"])
+        run(opened, trial, experiment, 1.0)
+        queue.enqueue(opened, plan)
+    assert keys == [p.key for p in plan]
+
+
 def test_a_larger_plan_adds_only_what_is_missing_and_a_smaller_one_nothing(opened, experiment):
     small, large = space.plan(experiment, 2), space.plan(experiment, 5)
     queue.enqueue(opened, small)
