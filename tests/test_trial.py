@@ -41,7 +41,7 @@ def history(run_id):
 
 
 def places(dataset):
-    return list((dataset.pixels.folder / "fits").glob("*"))
+    return list((dataset.pixels.folder.parents[1] / "fits").glob("*"))
 
 
 @pytest.mark.slow

@@ -1,5 +1,6 @@
 """From a finished study to registered models: the best trial of every cell, and the champions among them."""
 
+import shutil
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -21,6 +22,7 @@ from cellml.sweep import study as studies
 from cellml.tracking import export, names, registry, runs
 from cellml.tracking.run import Run
 from cellml.training import fit as training
+from cellml.training import kept
 
 Say = Callable[[str], None]
 Cell = tuple[str, str]
@@ -115,17 +117,22 @@ def log_model(
 
 def refit(experiment: Experiment, dataset: Dataset, tracked: Run, progress: bool) -> training.Fit:
     """Fit on training and validation rows together, for all epochs; logs the loss curve and the weights."""
+    rows = dataset.manifest.split("train", "val")
+    pretrained, reference = trials.starting_point(experiment), trials.reference(experiment)
+    place = kept.folder(experiment, dataset, rows, pretrained, reference)
     fitted = training.fit(
         experiment,
         dataset,
-        train=dataset.manifest.split("train", "val"),
+        train=rows,
         validation=None,
         on_epoch=lambda epoch, record: tracked.metrics(record, step=epoch),
         progress=progress,
-        pretrained=trials.starting_point(experiment),
-        reference=trials.reference(experiment),
+        pretrained=pretrained,
+        reference=reference,
+        checkpoint=place / "refit",
     )
     export.log_weights(tracked, fitted.classifier)
+    shutil.rmtree(place, ignore_errors=True)
     return fitted
 
 

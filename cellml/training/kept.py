@@ -1,4 +1,4 @@
-"""What a trial has reached, kept beside the pixels until it is done: an interrupted one continues."""
+"""What a trial has reached, kept in the cache until it is done: an interrupted one continues."""
 
 import json
 import logging
@@ -35,7 +35,8 @@ def folder(experiment: Experiment, dataset: Dataset, rows: Manifest, *starts: Cl
         rows: to fit to, to judge by, or to divide.
         starts: networks that the fits start from, or look for neighbours with.
     """
-    place = dataset.pixels.folder / "fits" / key(experiment, [rows], starts)[:32]
+    cache = dataset.pixels.folder.parents[1]  # not beside the pixels: another machine's images may have another path
+    place = cache / "fits" / key(experiment, [rows], starts)[:32]
     _tidy(place)
     return place
 

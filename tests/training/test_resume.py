@@ -35,6 +35,7 @@ IMAGES = {
     "flow": {"model.backbone": "coupling", "model.options": FLOW},
     "contraction": {"model.backbone": "iresnet", "model.options": CONTRACTION, "train.ema": 0.9, "train.keep": "last"},
 }
+QUICK = ("average", "drawn", "lora", "contraction")
 SMALL = {
     "train.batch_size": 2,
     "sequence.units": 8,
@@ -111,7 +112,9 @@ def check(own, dataset, place, stops=(2,), validation=True):
     assert json.dumps(again) == json.dumps(told)
 
 
-@pytest.mark.parametrize("case", IMAGES)
+@pytest.mark.parametrize(
+    "case", [case if case in QUICK else pytest.param(case, marks=pytest.mark.slow) for case in IMAGES]
+)
 def test_an_interrupted_fit_of_images(tiny, tmp_path, case):
     stops = (1, 3) if case == "average" else (2,)
     check(experiment(**EACH | BUSY | IMAGES[case]), tiny, tmp_path / "fit", stops, validation=case != "drawn")
