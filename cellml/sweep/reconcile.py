@@ -21,12 +21,12 @@ STATUS = {TrialState.COMPLETE: "FINISHED", TrialState.PRUNED: "FINISHED", TrialS
 
 
 def everything(url: str) -> list[str]:
-    """Reconcile every sweep of a database with its runs, and close commands' runs that nobody works on any more.
+    """Deliver what was left, reconcile every sweep of a database, and close runs that nobody works on any more.
 
     Returns:
         A line for each thing that was put right.
     """
-    opened, said = storage.open_storage(url), list[str]()
+    opened, said = storage.open_storage(url), runs.deliver_left()
     for found in opened.get_all_studies():
         left = session.read(found.user_attrs)
         if left is None or runs.record(left.run.id) is None:
