@@ -33,7 +33,10 @@ def everything(url: str) -> list[str]:
             said.append(f"{found.study_name}: left alone, its sweep is not in the tracking store here")
             continue
         study = optuna.load_study(study_name=found.study_name, storage=opened)
-        said += [f"{found.study_name}: {line}" for line in one(study, left.settings, left.run)]
+        try:
+            said += [f"{found.study_name}: {line}" for line in one(study, left.settings, left.run)]
+        except UserError as error:  # settings that this version does not know, say
+            said.append(f"{found.study_name}: left alone: {error}")
     closed = orphans.close_parents()
     return said + [f"run {run_id} closed: {orphans.GONE}" for run_id in closed]
 
@@ -45,13 +48,13 @@ def one(study: optuna.Study, experiment: Experiment, parent: Run) -> list[str]:
     closed = close_orphans(study, records)
     mirrored = mirror_runs(study, records, experiment)
     made = mirror_trials(study, records, parent)
-    lines: list[tuple[Sized, str]] = [
-        (lost, "trials of processes that are gone were given up, to be run again"),
-        (closed, "runs closed that no trial runs in"),
-        (mirrored, "trials that the Optuna database had lost were taken from their runs in MLflow"),
-        (made, "trials had lost their runs in MLflow: each has one again, with its score alone"),
+    lines: list[tuple[str, Sized]] = [
+        ("trials whose process is gone, given up to be run again", lost),
+        ("runs closed that no trial runs in", closed),
+        ("trials that the Optuna database had lost, taken from their runs in MLflow", mirrored),
+        ("trials that had lost their runs in MLflow, each with a run again that has its score alone", made),
     ]
-    return [f"{len(found)} {text}" for found, text in lines if found]
+    return [f"{text}: {len(found)}" for text, found in lines if found]
 
 
 def recover(study: optuna.Study, watch: Watch | None = None) -> list[FrozenTrial]:

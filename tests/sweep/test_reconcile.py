@@ -66,7 +66,7 @@ def test_nothing_to_do_says_nothing_and_changes_nothing(swept):
 
 def test_a_dead_processes_trial_is_given_up_and_its_run_closed(swept):
     trial, left = abandon(swept)
-    assert again(swept) == ["1 trials of processes that are gone were given up, to be run again"]
+    assert again(swept) == ["trials whose process is gone, given up to be run again: 1"]
     assert runs.record(left.id).status == "KILLED"
     assert "ended without notice" in runs.record(left.id).tags["cellml.reason"]
     assert queue.stored(swept.study, trial).state == TrialState.FAIL
@@ -97,7 +97,7 @@ def test_a_run_left_open_ends_as_its_trial_did(swept, state, value, status):
     if state == TrialState.FAIL:
         trial.set_user_attr("reason", "out of cells")
     swept.study.tell(trial.number, value, state=state)
-    assert again(swept) == ["1 runs closed that no trial runs in"]
+    assert again(swept) == ["runs closed that no trial runs in: 1"]
     assert runs.record(left.id).status == status
     assert runs.record(left.id).tags.get("cellml.reason") == ("out of cells" if status == "FAILED" else None)
 
@@ -112,7 +112,7 @@ def test_a_run_whose_trial_runs_is_left_alone(swept):
 def test_a_trial_whose_run_is_gone_has_one_again(swept):
     lost = records(swept)[1]
     MlflowClient().delete_run(lost.id)
-    assert again(swept) == ["1 trials had lost their runs in MLflow: each has one again, with its score alone"]
+    assert again(swept) == ["trials that had lost their runs in MLflow, each with a run again that has its score alone: 1"]
     (made,) = [record for record in records(swept) if "cellml.mirrored" in record.tags]
     assert (made.status, made.metrics["score"], made.tags["cellml.trial"]) == ("FINISHED", 0.6, "1")
     assert made.tags["cellml.key"] == lost.tags["cellml.key"]
@@ -123,7 +123,7 @@ def test_a_lost_database_is_filled_from_mlflow(swept, url, tmp_path):
     os.remove(tmp_path / "optuna.db")
     fresh = study.open_study(storage.open_storage(url), "s", swept.experiment, maximize=True)
     lines = reconcile.one(fresh, swept.experiment, swept.parent)
-    assert lines == ["3 trials that the Optuna database had lost were taken from their runs in MLflow"]
+    assert lines == ["trials that the Optuna database had lost, taken from their runs in MLflow: 3"]
     old = {t.user_attrs["key"]: t for t in queue.finished(fresh)}
     assert [old[p.key].value for p in swept.planned[:3]] == [0.5, 0.6, 0.7]
     assert {t.user_attrs["run_id"] for t in old.values()} == {r.id for r in records(swept)}
@@ -144,7 +144,7 @@ def test_everything_reconciles_each_sweep_and_closes_commands_that_died(swept, u
     optuna.create_study(study_name="not ours", storage=url)
     said = reconcile.everything(url)
     assert said == [
-        "s: 1 trials of processes that are gone were given up, to be run again",
+        "s: trials whose process is gone, given up to be run again: 1",
         "not ours: left alone, its sweep is not in the tracking store here",
         f"run {dead.info.run_id} closed: its process ended without notice",
     ]
