@@ -1,5 +1,6 @@
 """The only room that knows MLflow: runs, artifacts, exports, registered models."""
 
+import logging
 import os
 
 # MLflow reads these while it is imported; what the user set wins.
@@ -12,3 +13,6 @@ for _name, _value in {
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }.items():
     os.environ.setdefault(_name, _value)
+
+# Libraries raise the level of the root logger, which would hide that a server is away or where a journal lies.
+logging.getLogger("cellml").setLevel(logging.WARNING)

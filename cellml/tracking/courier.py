@@ -192,8 +192,8 @@ def place(run_id: str) -> Iterator[Path]:
     try:
         yield folder
         if any(folder.iterdir()):
+            handed = True  # before: a signal may come in between
             courier.put(entries.artifacts(folder.name))
-            handed = True
     finally:
         if not handed:
             shutil.rmtree(folder, ignore_errors=True)
