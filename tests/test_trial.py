@@ -6,10 +6,10 @@ from mlflow import MlflowClient
 
 from cellml import config, trial
 from cellml.data.prepare import prepare
-from cellml.sweep import objective, space, study
+from cellml.sweep import objective, register, space, study
 from cellml.tracking import runs
 from cellml.training import device
-from tests.training.test_resume import Killed, steps
+from tests.training.test_resume import Killed, interrupt, steps
 
 EPOCHS = 4
 
@@ -89,9 +89,6 @@ def test_a_trial_that_is_queued_again_finds_where_it_was(experiment, dataset, tm
     given = (opened, planned, experiment, dataset, made("sweep"), False)
     total = -(-len(dataset.manifest.split("train")) // 32) * EPOCHS
 
-    def interrupt():
-        raise Killed
-
     with pytest.raises(Killed), steps(total * 3 // 4, interrupt), device.threads(1):
         objective.run_one(*given)
     study.enqueue(opened, planned)
@@ -100,6 +97,19 @@ def test_a_trial_that_is_queued_again_finds_where_it_was(experiment, dataset, tm
     assert len(left) <= total / 2
     done = study.finished(opened, planned)[0]
     assert len(history(done.user_attrs["run_id"])["train/loss"]) == EPOCHS
+
+
+@pytest.mark.slow
+def test_an_interrupted_refit_goes_on(experiment, dataset):
+    with steps() as all_steps:
+        whole = register.refit(experiment, dataset, made("whole"), progress=False)
+    with pytest.raises(Killed), steps(len(all_steps) * 3 // 4, interrupt):
+        register.refit(experiment, dataset, made("stopped"), progress=False)
+    with steps() as left:
+        again = register.refit(experiment, dataset, made("gone on"), progress=False)
+    assert len(left) <= len(all_steps) / 2
+    assert again.history == whole.history
+    assert places(dataset) == []
 
 
 def made(name):

@@ -13,6 +13,7 @@ import torch
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from cellml import config
+from cellml.training import fit as fitting
 from cellml.training import folds
 from cellml.training.fit import fit
 from tests.training import movies
@@ -138,6 +139,25 @@ def test_a_fit_stopped_after_its_last_epoch_trains_no_more(tiny, tmp_path, monke
     again, resumed = run(own, tiny, tmp_path / "fit")
     same(resumed, whole)
     assert json.dumps(again) == json.dumps(told)
+
+
+@pytest.mark.parametrize("why", ["damaged", "of other settings", "of other rows", "of another network"])
+def test_what_does_not_fit_is_not_gone_on_from(tiny, tmp_path, why, caplog, monkeypatch):
+    own = experiment(**EACH | {"train.epochs": 2})
+    earlier = own.replace({"train.lr": 0.01} if why == "of other settings" else {})
+    rows = replace(tiny, manifest=tiny.manifest.where(np.arange(len(tiny.manifest)) > 3)) if "rows" in why else tiny
+    if why == "of another network":  # as code that has changed without its version
+        monkeypatch.setattr(fitting, "key", lambda *_: "the same")
+        earlier = own.replace({"model.backbone": "test_efficientnet"})
+    run(earlier, rows, tmp_path / "fit", 1)
+    if why == "damaged":
+        (tmp_path / "fit" / "state.pt").write_bytes(b"no state")
+    told, found = run(own, tiny, tmp_path / "fit")
+    _, whole = run(own, tiny)
+    same(found, whole)
+    assert len(told) == 2
+    said = [record for record in caplog.records if record.levelname == "WARNING"]
+    assert len(said) == (why in ("damaged", "of another network"))
 
 
 @contextmanager
