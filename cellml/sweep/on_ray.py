@@ -1,5 +1,6 @@
 """A sweep on a Ray cluster: each trial a task with the processors that it needs, run elsewhere when its node dies."""
 
+import contextlib
 import functools
 import logging
 import os
@@ -13,7 +14,7 @@ from typing import Any
 import optuna
 
 from cellml.config import Experiment
-from cellml.errors import UserError
+from cellml.errors import Away, UserError
 from cellml.sweep import join, objective, queue, reconcile, session, space, storage
 from cellml.sweep import study as studies
 from cellml.sweep.life import Watch
@@ -63,7 +64,8 @@ def run(
                 news.tell()
         finally:
             _stop(ray, tasks)
-            reconcile.recover(study, watch)
+            with storage.patience(objective.IMPATIENCE), contextlib.suppress(Away):
+                reconcile.recover(study, watch)
 
 
 def _run(url: str, name: str, variables: dict[str, str], folder: str) -> bool:

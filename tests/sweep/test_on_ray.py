@@ -62,7 +62,7 @@ def trials(project):
     return []
 
 
-def wait_for(found, process, seconds=300):
+def wait_for(found, process, seconds=600):
     end = time.monotonic() + seconds
     while not (value := found()):
         assert process.poll() is None, process.communicate()[0]
