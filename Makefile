@@ -27,7 +27,7 @@ format: env
 	ruff format .
 	ruff check --fix .
 
-# Fast tests first, two at a time with one thread each; then those on real servers, which they start; then the end-to-end runs.
+# Fast tests first, two at a time with one thread each; then those on real servers; then the end-to-end runs.
 test: lint
 	OMP_NUM_THREADS=1 pytest -n 2 --dist worksteal -m "not slow and not environments and not services"
 	OMP_NUM_THREADS=1 pytest -m services

@@ -27,7 +27,7 @@ def make(uri: str) -> str:
             s3.asked(uri, lambda: s3.client(first=True).list_objects_v2(Bucket=bucket, MaxKeys=1))
             return f"{uri} is there"
         except s3.Absent:
-            s3.asked(uri, lambda: s3.client(first=True).create_bucket(Bucket=bucket))
+            s3.asked(uri, lambda: _create(bucket))
             return f"{uri} made"
         except s3.Unreachable:
             if time.monotonic() > deadline:
@@ -100,6 +100,14 @@ def main(words: Sequence[str]) -> str:
     raise UserError(
         f"Expected make URI, check URI, save URI FOLDER or load URI FOLDER, got {' '.join(words) or 'nothing'}"
     )
+
+
+def _create(bucket: str) -> None:
+    client = s3.client(first=True)
+    if client.meta.region_name in ("us-east-1", "aws-global"):  # the one region that may not be named
+        client.create_bucket(Bucket=bucket)
+    else:
+        client.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": client.meta.region_name})
 
 
 def _files(folder: Path) -> list[Path]:

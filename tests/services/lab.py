@@ -16,7 +16,7 @@ import urllib.error
 import urllib.request
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -289,13 +289,12 @@ class Lab:
     bucket: Bucket
     server: Server
     folder: Path
-    extra: dict[str, str] = field(default_factory=dict)
 
     @property
     def environment(self) -> dict[str, str]:
         """Where everything is, for a command of this project."""
         storage = {"MLFLOW_TRACKING_URI": self.server.url, "CELLML_STORAGE": self.postgres.url("optuna")}
-        return storage | self.bucket.environment | self.extra
+        return storage | self.bucket.environment
 
 
 class _Requests(logging.Handler):

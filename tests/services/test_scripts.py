@@ -4,6 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import boto3
 import mlflow
 import psycopg
 import pytest
@@ -79,6 +80,33 @@ def test_the_bucket_is_made_once(bucket):
         wrong.stdout
         == "error: Expected make URI, check URI, save URI FOLDER or load URI FOLDER, got mend s3://another\n"
     )
+
+
+def test_a_bucket_is_made_in_the_region_of_the_environment(bucket):
+    done = script("bucket.py", "make", "s3://elsewhere", **bucket.environment | {"AWS_DEFAULT_REGION": "eu-central-1"})
+    assert (done.returncode, done.stdout) == (0, "s3://elsewhere made\n")
+    client = boto3.client(
+        "s3", endpoint_url=bucket.url, region_name="us-east-1", aws_access_key_id="k", aws_secret_access_key="s"
+    )
+    assert client.get_bucket_location(Bucket="elsewhere")["LocationConstraint"] == "eu-central-1"
+
+
+@pytest.mark.parametrize(
+    ("extra", "words"),
+    [
+        ({}, "-m cellml worker --wait"),
+        (
+            {"CELLML_STUDY": "a b", "CELLML_WORKER_DATA": "s3://b/i"},
+            "-m cellml worker --wait --study a b --data s3://b/i",
+        ),
+    ],
+)
+def test_a_worker_gets_its_addresses_by_the_environment(tmp_path, extra, words):
+    (tmp_path / "python").write_text('#!/bin/sh\necho "$@" "$CELLML_STORAGE"\n')
+    (tmp_path / "python").chmod(0o755)
+    given = {"MLFLOW_TRACKING_URI": "http://x", "CELLML_STORAGE": "postgresql://u:p@h/d"} | extra
+    done = script("worker.sh", **given, PATH=f"{tmp_path}:{plain_environment()['PATH']}")
+    assert (done.returncode, done.stdout) == (0, f"{words} postgresql://u:p@h/d\n")
 
 
 def test_the_bucket_waits_for_its_store():
