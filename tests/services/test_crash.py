@@ -61,10 +61,9 @@ def story(lab, tmp_path_factory):
         return process
 
     def running():
-        return {
-            json.loads(process)["pid"]: (trial, steps)
-            for trial, process, steps in lab.postgres.query("optuna", RUNNING)
-        }
+        (made,) = lab.postgres.query("optuna", "SELECT to_regclass('trial_intermediate_values') IS NOT NULL")[0]
+        rows = lab.postgres.query("optuna", RUNNING) if made else []
+        return {json.loads(process)["pid"]: (trial, steps) for trial, process, steps in rows}
 
     try:
         sweep = start("sweep", "python", "-m", "cellml", "sweep", "--experiment", "sturdy.yaml", "--data", data)

@@ -112,7 +112,9 @@ def test_a_run_whose_trial_runs_is_left_alone(swept):
 def test_a_trial_whose_run_is_gone_has_one_again(swept):
     lost = records(swept)[1]
     MlflowClient().delete_run(lost.id)
-    assert again(swept) == ["trials that had lost their runs in MLflow, each with a run again that has its score alone: 1"]
+    assert again(swept) == [
+        "trials that had lost their runs in MLflow, each with a run again that has its score alone: 1"
+    ]
     (made,) = [record for record in records(swept) if "cellml.mirrored" in record.tags]
     assert (made.status, made.metrics["score"], made.tags["cellml.trial"]) == ("FINISHED", 0.6, "1")
     assert made.tags["cellml.key"] == lost.tags["cellml.key"]
