@@ -16,15 +16,17 @@ MAX_DEATHS = 5  # a trial that took its process down this often without an epoch
 def enqueue(study: optuna.Study, planned: list[space.Planned]) -> int:
     """Queue what is planned and neither finished, running nor already waiting, `AHEAD` at most; returns how many.
 
-    Processes that do so at once may queue a trial twice; `claim` leaves all but the first of them.
+    A trial that was interrupted is queued with the values that it had, whoever chose them: it goes on from its
+    checkpoint. Processes that queue at once may queue a trial twice; `claim` leaves all but the first of them.
     """
     taken = {key(t) for t in study.get_trials(deepcopy=False) if not interrupted(t)}
     missing = [item for item in planned if item.key not in taken]
     room = AHEAD - len(waiting(study, planned)) if missing else 0
     added = missing[: max(0, room)]
+    given_up = {key(t): t.params for t in study.get_trials(deepcopy=False) if interrupted(t)} if added else {}
     for item in added:
         repeat = int(item.key.rsplit("/", 1)[-1]) if item.params else 0
-        study.enqueue_trial(item.params, user_attrs={"key": item.key, "repeat": repeat})
+        study.enqueue_trial(item.params or given_up.get(item.key, {}), user_attrs={"key": item.key, "repeat": repeat})
     return len(added)
 
 

@@ -1,6 +1,6 @@
 """The Optuna study behind a sweep: its sampler and pruner, and the best of its trials."""
 
-import os
+import secrets
 
 import optuna
 from optuna.storages import BaseStorage
@@ -59,7 +59,7 @@ def best_first(trials: list[FrozenTrial], study: optuna.Study) -> list[FrozenTri
 
 
 def _sampler(experiment: Experiment, alone: bool) -> optuna.samplers.BaseSampler:
-    seed = experiment.sweep.seed + (0 if alone else 1 + os.getpid() % 1009)  # processes must not repeat each other
+    seed = experiment.sweep.seed if alone else secrets.randbits(31)  # processes must not repeat each other
     if experiment.sweep.sampler == "random":
         return optuna.samplers.RandomSampler(seed=seed)
     return optuna.samplers.TPESampler(seed=seed, group=True, n_startup_trials=10)

@@ -35,8 +35,8 @@ class News:
     def wait(self) -> None:
         """Say once that others are at work."""
         if not self._waiting:
-            count = len(queue.running(self.study, self.planned))
-            self.say(f"waiting for {count} trials that other processes work on")
+            left = len(self.planned) - len(queue.finished(self.study, self.planned))
+            self.say(f"waiting for {left} trials of other processes")
             self._waiting = True
 
 

@@ -78,7 +78,7 @@ def run(
 
 def pinned(experiment: Experiment, workers: int) -> Experiment:
     """The experiment with its share of this machine's cores as threads, unless it says how many."""
-    threads = max(1, (os.cpu_count() or 1) // max(1, workers))
+    threads = max(1, device.cores() // max(1, workers))
     return experiment if experiment.train.threads else experiment.replace({"train.threads": threads})
 
 

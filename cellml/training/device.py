@@ -31,6 +31,11 @@ def pick(name: str = "auto") -> torch.device:
     return torch.device(name, 0) if name == "cuda" else torch.device(name)
 
 
+def cores() -> int:
+    """The cores that this process may use, fewer than the machine's in a container or a job that is pinned."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def visible() -> list[str]:
     """The CUDA devices that this process may use, as CUDA_VISIBLE_DEVICES names them; none without CUDA."""
     given = os.environ.get("CUDA_VISIBLE_DEVICES")

@@ -79,3 +79,16 @@ def test_processes_never_claim_the_same_trial(tmp_path, opened, experiment):
         assert process.exitcode == 0
     assert sorted(keys) == sorted(p.key for p in space.plan(experiment, 20))
     assert len(opened.trials) == 20
+
+
+def test_an_interrupted_trial_of_the_samplers_is_queued_with_the_values_it_had(opened, experiment):
+    free = experiment.replace({"sweep.mode": "best", "sweep.space": {"train.lr": {"low": 1e-4, "high": 1e-1}}})
+    plan = space.plan(free, 1)
+    queue.enqueue(opened, plan)
+    first = queue.claim(opened, plan)
+    chosen = space.suggest(first, free)
+    queue.interrupt(opened, first)
+    assert queue.enqueue(opened, plan) == 1
+    second = queue.claim(opened, plan)
+    assert space.suggest(second, free) == chosen
+    assert second.number != first.number
