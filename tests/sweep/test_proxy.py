@@ -27,7 +27,13 @@ def served(tmp_path):
     """A database and the address of a proxy before it."""
     port, url = free_port(), f"sqlite:///{tmp_path / 'optuna.db'}"
     command = [sys.executable, "-m", "cellml", "proxy", "--storage", url, "--port", str(port)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        text=True,
+        # ignored where tests run in the background
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
     assert f"grpc://localhost:{port}" in process.stdout.readline()
     yield url, f"grpc://localhost:{port}"
     process.send_signal(signal.SIGINT)
