@@ -6,7 +6,7 @@ from mlflow import MlflowClient
 
 from cellml import config, trial
 from cellml.data.prepare import prepare
-from cellml.sweep import objective, register, space, study
+from cellml.sweep import objective, queue, register, space, study
 from cellml.tracking import runs
 from cellml.training import device
 from tests.training.test_resume import Killed, interrupt, steps
@@ -85,17 +85,17 @@ def test_a_trial_that_is_told_to_stop_leaves_nothing(experiment, dataset):
 def test_a_trial_that_is_queued_again_finds_where_it_was(experiment, dataset, tmp_path):
     opened = study.open_study(f"sqlite:///{tmp_path / 'optuna.db'}", "s", experiment, maximize=True)
     planned = space.plan(experiment, 1)
-    study.enqueue(opened, planned)
+    queue.enqueue(opened, planned)
     given = (opened, planned, experiment, dataset, made("sweep"), False)
     total = -(-len(dataset.manifest.split("train")) // 32) * EPOCHS
 
     with pytest.raises(Killed), steps(total * 3 // 4, interrupt), device.threads(1):
         objective.run_one(*given)
-    study.enqueue(opened, planned)
+    queue.enqueue(opened, planned)
     with steps() as left:
         objective.run_one(*given)
     assert len(left) <= total / 2
-    done = study.finished(opened, planned)[0]
+    done = queue.finished(opened, planned)[0]
     assert len(history(done.user_attrs["run_id"])["train/loss"]) == EPOCHS
 
 

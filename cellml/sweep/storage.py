@@ -25,7 +25,7 @@ from cellml.sweep.batched import INSERT, Batched
 PATIENCE = 600.0  # seconds that a database may be away, unless CELLML_PATIENCE says otherwise
 PAUSE = 0.5  # seconds between tries, doubled each time up to
 LONGEST_PAUSE = 8.0
-TRIES = 5  # of making the tables of a new database
+TRIES = 10  # of making the tables of a new database
 
 _patience: ContextVar[float | None] = ContextVar("patience", default=None)
 
@@ -148,8 +148,8 @@ def _first(url: str) -> RDBStorage:
     for left in reversed(range(TRIES)):
         try:
             return _database(url)
-        except (IntegrityError, ProgrammingError):
-            if not left:
+        except (IntegrityError, ProgrammingError, OperationalError) as error:
+            if not left or (isinstance(error, OperationalError) and "already exists" not in str(error)):
                 raise
             time.sleep(PAUSE)
     raise AssertionError

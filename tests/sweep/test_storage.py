@@ -1,3 +1,4 @@
+import multiprocessing
 import sqlite3
 import threading
 import time
@@ -120,3 +121,21 @@ def test_a_locked_file_is_waited_for(tmp_path):
     release.join()
     lock.close()
     assert [found.study_name for found in patient.get_all_studies()] == ["s"]
+
+
+def test_processes_that_come_to_a_new_database_at_once_all_open_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(storage, "PAUSE", 0.5)
+    several = multiprocessing.get_context("fork")
+    for number in range(2):
+        start, url = several.Barrier(6), f"sqlite:///{tmp_path}/{number}.db"
+        pool = [several.Process(target=_open, args=(start, url)) for _ in range(6)]
+        for one in pool:
+            one.start()
+        for one in pool:
+            one.join(60)
+        assert [one.exitcode for one in pool] == [0] * 6
+
+
+def _open(start, url):
+    start.wait()
+    storage.open_storage(url).get_all_studies()
