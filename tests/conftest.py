@@ -1,7 +1,9 @@
 """Shared fixtures: where real data is, and a working folder with its own tracking store."""
 
+import contextlib
 import os
 import shutil
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +12,20 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 FROM_OUTSIDE = ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "MLFLOW_EXPERIMENT_NAME", "MLFLOW_REGISTRY_URI")
 DATA = Path(os.environ.get("CELLML_DATA", ROOT.parent / "shared" / "data"))
+LONG = ("test_crash.py", "test_kill.py", "test_main.py", "test_interruption.py", "test_on_ray.py", "test_away.py")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests that take long share what their file or their fixture starts (`--dist loadgroup`), the longest first."""
+    for item in items:
+        if item.path.is_relative_to(ROOT / "tests" / "services"):
+            item.add_marker(pytest.mark.services)
+        if item.get_closest_marker("slow") or item.get_closest_marker("services"):
+            shared = "finished" if "finished" in item.fixturenames else str(item.path)  # type: ignore[attr-defined]
+            item.add_marker(pytest.mark.xdist_group(shared))
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        items.sort(key=lambda item: LONG.index(item.path.name) if item.path.name in LONG else len(LONG))
 
 
 @pytest.fixture
@@ -34,10 +50,16 @@ def empty_database(tmp_path_factory):
     return folder / "mlflow.db"
 
 
+def new_store(empty: Path, folder: Path) -> None:
+    """A store of its own for a folder, as MLflow would make it there."""
+    with contextlib.closing(sqlite3.connect(shutil.copy(empty, folder / "mlflow.db"))) as store, store:
+        store.execute("UPDATE experiments SET artifact_location = ?", (str(folder / "mlruns" / "0"),))
+
+
 @pytest.fixture
 def workspace(empty_database, tmp_path, monkeypatch) -> Path:
     """An empty working folder with its own MLflow store and pixel cache."""
-    shutil.copy(empty_database, tmp_path / "mlflow.db")
+    new_store(empty_database, tmp_path)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
     monkeypatch.setenv("CELLML_CACHE", str(tmp_path / "cache"))
@@ -47,11 +69,12 @@ def workspace(empty_database, tmp_path, monkeypatch) -> Path:
 
 
 @pytest.fixture(scope="module")
-def shared_workspace(tmp_path_factory) -> Iterator[Path]:
+def shared_workspace(empty_database, tmp_path_factory) -> Iterator[Path]:
     """As `workspace`, one for the tests of a module, with a single thread for networks this small."""
     import torch
 
     folder = tmp_path_factory.mktemp("workspace")
+    new_store(empty_database, folder)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder / 'mlflow.db'}")

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from tests.conftest import ROOT
+from tests.conftest import ROOT, new_store
 
 TINY = """
 name: tiny
@@ -98,7 +98,10 @@ class Project:
         return list(self.client.search_runs(ids))
 
 
-def make_project(folder: Path) -> Project:
+def make_project(folder: Path, empty_database: Path | None = None) -> Project:
+    """The project in a folder; with a store that waits there, where tests need none of their own making."""
+    if empty_database is not None:
+        new_store(empty_database, folder)
     for name in ("MLproject", "conda.yaml", "cellml", "experiments"):
         (folder / name).symlink_to(ROOT / name)
     (folder / "tiny.yaml").write_text(TINY)
@@ -106,13 +109,13 @@ def make_project(folder: Path) -> Project:
 
 
 @pytest.fixture
-def project(tmp_path) -> Project:
-    return make_project(tmp_path)
+def project(tmp_path, empty_database) -> Project:
+    return make_project(tmp_path, empty_database)
 
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory) -> Project:
-    """A project after `mlflow run` of its main entry point."""
+    """A project after `mlflow run` of its main entry point, where nothing was before."""
     project = make_project(tmp_path_factory.mktemp("finished"))
     done = project.mlflow_run("main", "--experiment-name", "cells", experiment="tiny.yaml")
     assert done.returncode == 0, done.stdout

@@ -19,11 +19,11 @@ MEANS = {"dim": 60, "bright": 90}
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory):
+def project(tmp_path_factory, empty_database):
     """An i-ResNet and a small ResNet that tell dim cells from bright ones."""
     from tests.e2e.conftest import make_project
 
-    made = make_project(tmp_path_factory.mktemp("brightness"))
+    made = make_project(tmp_path_factory.mktemp("brightness"), empty_database)
     (made.folder / "brightness.yaml").write_text(EXPERIMENT)
     rng = np.random.default_rng(0)
     for name, level in MEANS.items():

@@ -54,11 +54,11 @@ def draw(folder, count=600, seed=0):
 
 
 @pytest.fixture(scope="module")
-def explained(tmp_path_factory):
+def explained(tmp_path_factory, empty_database):
     """A project after `train` and `explain` by several methods."""
     from tests.e2e.conftest import make_project
 
-    project = make_project(tmp_path_factory.mktemp("explained"))
+    project = make_project(tmp_path_factory.mktemp("explained"), empty_database)
     draw(project.folder / "cells")
     (project.folder / "spots.yaml").write_text(EXPERIMENT)
     done = project.mlflow_run("train", "--experiment-name", "spots", experiment="spots.yaml", data="cells")

@@ -21,11 +21,11 @@ explain: {count: 0}
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory):
+def project(tmp_path_factory, empty_database):
     """A model that tells small discs from large ones, and a movie of both."""
     from tests.e2e.conftest import make_project
 
-    made = make_project(tmp_path_factory.mktemp("movie"))
+    made = make_project(tmp_path_factory.mktemp("movie"), empty_database)
     (made.folder / "discs.yaml").write_text(EXPERIMENT)
     rng = np.random.default_rng(0)
     for name, radius in (("interphase", 8.5), ("anaphase", 5.5)):

@@ -28,11 +28,11 @@ screen: {negative: WT, positive: DS, resamples: 200}
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory):
+def project(tmp_path_factory, empty_database):
     """A model that tells small discs from large ones, and plates with both and two treatments."""
     from tests.e2e.conftest import make_project
 
-    made = make_project(tmp_path_factory.mktemp("screen"))
+    made = make_project(tmp_path_factory.mktemp("screen"), empty_database)
     (made.folder / "cultures.yaml").write_text(EXPERIMENT)
     folder = made.folder / "screen"
     folder.mkdir()

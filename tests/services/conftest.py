@@ -11,13 +11,6 @@ from tests.e2e.conftest import Project, make_project
 from tests.services.lab import Bucket, Lab, Postgres, Server
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Every test of this folder needs servers."""
-    for item in items:
-        if Path(__file__).parent in item.path.parents:
-            item.add_marker(pytest.mark.services)
-
-
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Postgres]:
     """A PostgreSQL server with the databases of MLflow and Optuna."""

@@ -1,3 +1,5 @@
+import shutil
+
 import pytest
 
 from cellml import config
@@ -9,9 +11,17 @@ def experiment():
     return config.parse({"name": "x", "sweep": {"backbones": ["a", "b"], "strategies": ["none", "balanced"]}})
 
 
+@pytest.fixture(scope="session")
+def empty_study(tmp_path_factory):
+    """A database with Optuna's tables, made once: making them takes seconds."""
+    file = tmp_path_factory.mktemp("empty") / "optuna.db"
+    storage.open_storage(f"sqlite:///{file}")
+    return file
+
+
 @pytest.fixture
-def url(tmp_path):
-    return f"sqlite:///{tmp_path / 'optuna.db'}"
+def url(empty_study, tmp_path):
+    return f"sqlite:///{shutil.copy(empty_study, tmp_path / 'optuna.db')}"
 
 
 @pytest.fixture

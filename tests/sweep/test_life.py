@@ -1,4 +1,6 @@
+import multiprocessing
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -7,16 +9,14 @@ import pytest
 from optuna.trial import TrialState
 
 from cellml import processes
-from cellml.sweep import life, queue, space
+from cellml.sweep import life, queue, space, storage, study
 
-CLAIM = (
-    "import os, sys; from cellml import config; from cellml.sweep import queue, space, storage, study\n"
-    "e = config.parse({'name': 'x', 'sweep': {'backbones': ['a', 'b'], 'strategies': ['none', 'balanced']}})\n"
-    "s = study.open_study(storage.open_storage(sys.argv[1]), 's', e, True)\n"
-    "t = queue.claim(s, space.plan(e, 1)); assert t is not None\n"
-    "for step in range(int(sys.argv[2])): t.report(0.5, step + 1)\n"
-    "os.kill(os.getpid(), 9)"
-)
+
+def claim_and_die(url, experiment, epochs):
+    trial = queue.claim(study.open_study(storage.open_storage(url), "s", experiment, True), space.plan(experiment, 1))
+    for step in range(epochs):
+        trial.report(0.5, step + 1)
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 @pytest.fixture
@@ -25,7 +25,10 @@ def die(opened, experiment, url):
 
     def die(epochs=0):
         queue.enqueue(opened, space.plan(experiment, 1))
-        assert subprocess.run([sys.executable, "-c", CLAIM, url, str(epochs)], check=False).returncode == -9
+        process = multiprocessing.get_context("fork").Process(target=claim_and_die, args=(url, experiment, epochs))
+        process.start()
+        process.join(60)
+        assert process.exitcode == -signal.SIGKILL
         (trial,) = opened.get_trials(states=(TrialState.RUNNING,))
         assert life.Watch().abandoned(trial)
         assert queue.interrupt(opened, trial, died=True)

@@ -30,8 +30,8 @@ def quiet(monkeypatch):
 
 
 @pytest.fixture
-def project(tmp_path):
-    return make_project(tmp_path)
+def project(tmp_path, empty_database):
+    return make_project(tmp_path, empty_database)
 
 
 @pytest.fixture

@@ -24,9 +24,10 @@ def test_the_queue_is_filled_once_and_emptied_in_order(opened, experiment):
     assert len(queue.finished(opened, plan)) == 6
 
 
-def test_a_long_plan_waits_in_portions(opened, experiment):
-    plan = space.plan(experiment, queue.AHEAD + 5)
-    assert queue.enqueue(opened, plan) == queue.AHEAD
+def test_a_long_plan_waits_in_portions(opened, experiment, monkeypatch):
+    monkeypatch.setattr(queue, "AHEAD", 4)
+    plan = space.plan(experiment, 7)
+    assert queue.enqueue(opened, plan) == 4
     assert queue.enqueue(opened, plan) == 0
     keys = []
     while (trial := queue.claim(opened, plan)) is not None:
