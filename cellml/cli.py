@@ -4,7 +4,6 @@ Nothing heavy is imported before a command runs, so that `--help` answers at onc
 """
 
 import sys
-import traceback
 from collections.abc import Callable
 from types import TracebackType
 from typing import Any
@@ -13,7 +12,7 @@ import click
 
 from cellml.errors import UserError, near
 from cellml.movies.options import OPTIONS
-from cellml.secrets import hidden
+from cellml.secrets import hidden, traced
 
 LISTS = {
     "sources": "cellml.data.sources:SOURCES",
@@ -389,7 +388,7 @@ def _value(path: str, text: Any) -> Any:
 
 def _masked(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     """Print the traceback of an error of ours, without secrets."""
-    click.echo(hidden("".join(traceback.format_exception(kind, error, trace))), err=True, nl=False)
+    click.echo(traced(error), err=True, nl=False)
 
 
 def _fail(message: str) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import re
+import traceback
 
 MASK = "***"
 _NAMES = re.compile(r"(PASSWORD|PASSWD|SECRET|TOKEN|ACCESS_KEY|API_KEY|CREDENTIALS?|PGPASS)", re.IGNORECASE)
@@ -20,6 +21,11 @@ def hidden(text: str) -> str:
     for value in _values():
         text = text.replace(value, MASK)
     return text
+
+
+def traced(error: BaseException) -> str:
+    """The traceback of an error, without secrets."""
+    return hidden("".join(traceback.format_exception(error)))
 
 
 def _values() -> list[str]:

@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import sys
 import time
 from multiprocessing.process import BaseProcess
 
@@ -11,6 +12,7 @@ from cellml import config
 from cellml.config import Experiment
 from cellml.data.prepare import Dataset
 from cellml.errors import UserError
+from cellml.secrets import hidden, traced
 from cellml.sweep import objective, queue, reconcile, space, storage
 from cellml.sweep import study as studies
 from cellml.sweep.life import Watch
@@ -114,3 +116,7 @@ def _work(
         )
     except KeyboardInterrupt:
         return
+    except UserError as error:
+        sys.exit(hidden(f"error: {error}"))
+    except Exception as error:  # multiprocessing would print it as it is
+        sys.exit(traced(error))
