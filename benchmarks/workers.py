@@ -50,7 +50,9 @@ def main() -> None:
         os.environ |= {"OMP_NUM_THREADS": "1", "CELLML_CACHE": str(folder / "cache")}
         for repeat in range(given.repeats):
             for count in given.workers:
-                rates[count].append(measure(folder, f"w{count}-{repeat}", count, given.trials, given.epochs))
+                rate = measure(folder, f"w{count}-{repeat}", count, given.trials, given.epochs)
+                print(f"{count} workers: {rate:.1f} trials an hour", flush=True)
+                rates[count].append(rate)
     middle = {count: statistics.median(found) for count, found in rates.items()}
     for count, rate in middle.items():
         print(f"{count} workers: {rate:.0f} trials an hour, {rate / middle[given.workers[0]]:.2f} of the first")
