@@ -8,9 +8,9 @@ Whichever works on a trial gets SIGKILL after a random share of the time that a 
 
 import argparse
 import json
+import multiprocessing
 import os
 import random
-import signal
 import subprocess
 import sys
 import tempfile
@@ -25,6 +25,7 @@ import optuna
 from mlflow import MlflowClient
 from optuna.trial import TrialState
 
+from cellml import cli
 from cellml.sweep import queue, storage
 
 EXPERIMENT = """
@@ -39,6 +40,9 @@ explain: {count: 0}
 WORKERS = 2
 LIMIT = 7200.0  # seconds
 RUNNING = (TrialState.RUNNING,)
+Worker = multiprocessing.context.ForkServerProcess
+context = multiprocessing.get_context("forkserver")  # importing the libraries takes longer than a trial
+context.set_forkserver_preload(["cellml.commands", "cellml.sweep.join"])
 
 
 def main() -> None:
@@ -64,10 +68,11 @@ def measure(folder: Path, kills: int, trials: int, epochs: int, seed: int) -> di
     url, draw, start = f"sqlite:///{folder}/optuna.db", random.Random(seed), time.monotonic()
     with process(folder, "sweep", "--experiment", "killed.yaml", "--storage", url) as sweep:
         study = _study(url, sweep)
-        with _workers(folder, url, study.study_name) as pool:
-            done = _kill(study, pool, sweep, kills, draw, start)
+        asked = (folder, url, study.study_name)
+        with _workers(asked) as pool:
+            done = _kill(study, asked, pool, sweep, kills, draw, start)
             while sweep.poll() is None:
-                _keep_up(folder, url, study.study_name, pool)
+                _keep_up(asked, pool)
                 _in_time(start)
                 time.sleep(0.2)
         if sweep.returncode:
@@ -75,22 +80,30 @@ def measure(folder: Path, kills: int, trials: int, epochs: int, seed: int) -> di
     return {"kills": done, "seconds": round(time.monotonic() - start)} | _counted(study, trials, epochs)
 
 
-def _kill(study: Any, pool: list, sweep: subprocess.Popen, kills: int, draw: random.Random, start: float) -> int:
+def _kill(
+    study: optuna.Study,
+    asked: tuple[Path, str, str],
+    pool: list[Worker],
+    sweep: subprocess.Popen,
+    kills: int,
+    draw: random.Random,
+    start: float,
+) -> int:
     done = 0
     while done < kills and sweep.poll() is None:
         _in_time(start)
-        _keep_up(*pool[0].asked, pool)
+        _keep_up(asked, pool)
         usual = _usual(study)
         busy = [t.user_attrs["process"]["pid"] for t in study.get_trials(False, RUNNING) if "process" in t.user_attrs]
-        alive = [one for one in pool if one.pid in busy and one.poll() is None]
+        alive = [one for one in pool if one.pid in busy and one.is_alive()]
         if not alive:
-            time.sleep(0.05)
+            time.sleep(0.2)
             continue
         time.sleep(draw.uniform(0, 1.2 * usual))
         victim = draw.choice(alive)
-        if victim.poll() is None:
-            victim.send_signal(signal.SIGKILL)
-            victim.wait()
+        if victim.is_alive():
+            victim.kill()
+            victim.join()
             done += 1
     return done
 
@@ -130,36 +143,38 @@ def _counted(study: Any, trials: int, epochs: int) -> dict[str, Any]:
     }
 
 
-class Worker(subprocess.Popen):
-    """A worker and what it was asked."""
+def _work(folder: Path, url: str, name: str) -> None:
+    """What `cellml worker` does, in a process that finds its libraries imported."""
+    os.chdir(folder)
+    log = os.open("workers.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    sys.argv = ["cellml", "worker", "--storage", url, "--study", name]
+    cli.main()
 
-    asked: tuple[Path, str, str]
 
-
-def _worker(folder: Path, url: str, name: str) -> Worker:
-    command = [sys.executable, "-m", "cellml", "worker", "--storage", url, "--study", name]
-    with open(folder / "workers.log", "ab") as log:
-        made = Worker(command, cwd=folder, stdout=log, stderr=log)
-    made.asked = (folder, url, name)
+def _worker(*asked: Any) -> Worker:
+    made = context.Process(target=_work, args=asked)
+    made.start()
     return made
 
 
-def _keep_up(folder: Path, url: str, name: str, pool: list) -> None:
+def _keep_up(asked: tuple[Path, str, str], pool: list[Worker]) -> None:
     for place, one in enumerate(pool):
-        if one.poll() is not None:
-            pool[place] = _worker(folder, url, name)
+        if one.exitcode is not None:
+            pool[place] = _worker(*asked)
 
 
 @contextmanager
-def _workers(folder: Path, url: str, name: str) -> Iterator[list]:
-    pool = [_worker(folder, url, name) for _ in range(WORKERS)]
+def _workers(asked: tuple[Path, str, str]) -> Iterator[list[Worker]]:
+    pool = [_worker(*asked) for _ in range(WORKERS)]
     try:
         yield pool
     finally:
         for one in pool:
             one.terminate()
         for one in pool:
-            one.wait(60)
+            one.join(60)
 
 
 @contextmanager

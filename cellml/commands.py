@@ -33,6 +33,7 @@ from cellml.movies import run as movies
 from cellml.movies.settings import Settings
 from cellml.screening import registered as screened
 from cellml.screening import run as screens
+from cellml.secrets import hidden
 from cellml.sweep import driver, register, space
 from cellml.sweep import join as joining
 from cellml.sweep import reconcile as reconciling
@@ -74,7 +75,8 @@ def worker(storage: str, study: str, data: str, wait: bool) -> None:
 def reconcile(storage: str) -> None:
     """Close runs whose process is gone, and let Optuna and MLflow tell the same again."""
     with runs.own("reconcile"):
-        for line in reconciling.everything(storage or storages.default_url(environment.tracking_uri())):
+        url = storage or storages.default_url(environment.tracking_uri())
+        for line in reconciling.everything(url) or [f"nothing to put right in {hidden(url)} and its runs"]:
             _say(line)
 
 

@@ -12,18 +12,14 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 FROM_OUTSIDE = ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "MLFLOW_EXPERIMENT_NAME", "MLFLOW_REGISTRY_URI")
 DATA = Path(os.environ.get("CELLML_DATA", ROOT.parent / "shared" / "data"))
-LONG = ("test_crash.py", "test_kill.py", "test_main.py", "test_interruption.py", "test_on_ray.py", "test_away.py")
+LONG = ("test_crash.py", "test_main.py", "test_interruption.py", "test_away.py", "test_on_ray.py", "test_kill.py")
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests that take long share what their file or their fixture starts (`--dist loadgroup`), the longest first."""
+    """Files that take long come first, so that two processes end at about the same time (`--dist loadfile`)."""
     for item in items:
         if item.path.is_relative_to(ROOT / "tests" / "services"):
             item.add_marker(pytest.mark.services)
-        if item.get_closest_marker("slow") or item.get_closest_marker("services"):
-            shared = "finished" if "finished" in item.fixturenames else str(item.path)  # type: ignore[attr-defined]
-            item.add_marker(pytest.mark.xdist_group(shared))
     if "PYTEST_XDIST_WORKER" in os.environ:
         items.sort(key=lambda item: LONG.index(item.path.name) if item.path.name in LONG else len(LONG))
 

@@ -126,7 +126,9 @@ def asked(uri: str, ask: Callable[[], T]) -> T:
     except ClientError as error:
         raise _refusal(uri, at, error.response) from None
     except (BotoCoreError, Boto3Error) as error:
-        raise Unreachable(f"{uri} cannot be read{at}: {_line(error)}; check AWS_ENDPOINT_URL_S3") from None
+        raise Unreachable(
+            f"{uri} cannot be read{at}: {_line(error)}; check AWS_ENDPOINT_URL_S3 or MLFLOW_S3_ENDPOINT_URL"
+        ) from None
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
@@ -139,7 +141,10 @@ def _refusal(uri: str, at: str, response: dict[str, Any]) -> UserError:
     error, meta = response.get("Error", {}), response.get("ResponseMetadata", {})
     code = str(error.get("Code", ""))
     if code in ABSENT:
-        return Absent(f"Expected a bucket at {uri}, found none{at}; check its name and AWS_ENDPOINT_URL_S3")
+        return Absent(
+            f"Expected a bucket at {uri}, found none{at}; check its name and "
+            "AWS_ENDPOINT_URL_S3 or MLFLOW_S3_ENDPOINT_URL"
+        )
     if code in GONE:
         return UserError(f"Expected at {uri} what it lists, a file is gone{at}; run the command again")
     if code in REFUSED:

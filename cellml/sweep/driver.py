@@ -80,6 +80,7 @@ def run(experiment: Experiment, dataset: Dataset, parent: Run, url: str, say: Sa
         work(study, planned, experiment, dataset, parent, deadline=deadline, news=news, progress=progress)
     else:
         workers.run(experiment, study, planned, url, dataset, parent, deadline, news)
+    reconcile.close_orphans(study, runs.trials(parent.experiment_id, name))  # of workers that died on their way to one
     swept = Swept(study, planned)
     _check(swept, time.monotonic() >= deadline, say)
     with parent.artifacts() as folder:

@@ -10,6 +10,7 @@ from optuna.trial import TrialState
 from cellml.config import Experiment
 from cellml.data.prepare import Dataset, prepare
 from cellml.errors import Away, UserError, near
+from cellml.secrets import hidden
 from cellml.sweep import objective, session, space, storage
 from cellml.sweep import study as studies
 from cellml.sweep.session import Session
@@ -40,15 +41,15 @@ def join(url: str, name: str, data: str, wait: bool, say: Say) -> int:
     """
     opened = storage.open_storage(url)
     if name:
-        found = _named(opened, name)
-        return _part(opened, found.study_name, _session(found), data, say)
-    count, refused = 0, set[str]()
+        return _one(opened, name, data, wait, say)
+    count, refused, joined = 0, set[str](), False
     while True:
         ended = 0
         for found in opened.get_all_studies():
             left = session.read(found.user_attrs)
             if left is None or found.study_name in refused or not (_has_trials(opened, found) and _is_open(left)):
                 continue
+            joined = True
             try:
                 ended += _part(opened, found.study_name, left, data, say)
             except UserError as error:
@@ -59,8 +60,27 @@ def join(url: str, name: str, data: str, wait: bool, say: Say) -> int:
         count += ended
         if not ended:
             if not wait:
-                return count
+                break
             time.sleep(PAUSE)
+    if not joined:
+        say(
+            f"no sweep with trials that wait in {hidden(url)}: name another database with storage or CELLML_STORAGE, "
+            "or stay for sweeps to come with wait"
+        )
+    return count
+
+
+def _one(opened: BaseStorage, name: str, data: str, wait: bool, say: Say) -> int:
+    """Take part in one sweep; with `wait` in what its command continues later, too."""
+    count = 0
+    while True:
+        found = _named(opened, name)
+        left = _session(found)
+        if not wait or (_has_trials(opened, found) and _is_open(left)):
+            count += _part(opened, found.study_name, left, data, say)
+        if not wait:
+            return count
+        time.sleep(PAUSE)
 
 
 def _part(opened: BaseStorage, name: str, left: Session, data: str, say: Say) -> int:
@@ -125,5 +145,8 @@ def _named(opened: BaseStorage, name: str) -> FrozenStudy:
             f"settings or data: {', '.join(sorted(begin)[:5])}; give the whole name"
         )
     if not begin:
-        raise UserError(f"Expected a study named {name!r} in this database, found none: {near(name, known)}")
+        raise UserError(
+            f"Expected a study named {name!r} in this database, found "
+            + (f"others: {near(name, known)}" if known else "no study at all; begin its sweep, or correct storage")
+        )
     return known[begin[0]]

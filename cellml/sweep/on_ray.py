@@ -135,7 +135,13 @@ def _check(ray: Any, experiment: Experiment, url: str, news: News) -> None:
         )
     has = [node["Resources"] for node in nodes]
     if not any(r.get("CPU", 0) >= sweep.cpus and r.get("GPU", 0) >= sweep.gpus for r in has):
-        news.say(f"no node of the cluster has {sweep.cpus:g} CPUs and {sweep.gpus:g} GPUs: waiting for one")
+        asked = f"{sweep.cpus:g} CPUs and {sweep.gpus:g} GPUs"
+        if "RAY_ADDRESS" not in os.environ:
+            raise UserError(
+                f"Expected {asked} for a trial (sweep.cpus, sweep.gpus), this machine has {has[0].get('CPU', 0):g} and "
+                f"{has[0].get('GPU', 0):g}; ask for fewer, or name a cluster with RAY_ADDRESS"
+            )
+        news.say(f"no node of the cluster has {asked}: waiting for one")
 
 
 def _variables() -> dict[str, str]:

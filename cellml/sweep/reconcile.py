@@ -78,11 +78,16 @@ def recover(study: optuna.Study, watch: Watch | None = None) -> list[FrozenTrial
 
 
 def close_orphans(study: optuna.Study, records: list[runs.Record]) -> list[str]:
-    """End runs that count as RUNNING though no trial runs in them; returns their ids."""
-    trials = {t.user_attrs.get("run_id"): t for t in study.get_trials(deepcopy=False)}
+    """End runs that count as RUNNING though no trial runs in them; returns their ids.
+
+    A trial learns its run's id after the run was made: until then its number, a tag of the run, tells whose it is.
+    """
+    every = study.get_trials(deepcopy=False)
+    trials = {t.user_attrs["run_id"]: t for t in every if "run_id" in t.user_attrs}
+    without = {str(t.number): t for t in every if "run_id" not in t.user_attrs}
     closed = []
     for record in records:
-        trial = trials.get(record.id)
+        trial = trials.get(record.id) or without.get(record.tags.get("cellml.trial", ""))
         if record.status != "RUNNING" or (trial is not None and trial.state == TrialState.RUNNING):
             continue
         if trial is None or queue.interrupted(trial):

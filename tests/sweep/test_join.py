@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from mlflow import MlflowClient
 from optuna.trial import TrialState
 from PIL import Image
 
@@ -56,8 +57,31 @@ def test_a_worker_runs_what_is_queued_under_the_sweeps_run(begun, url, name):
 
 
 def test_nothing_to_do_ends_at_once(begun, url):
-    join.join(url, "", "", False, print)
-    assert join.join(url, "", "", False, print) == 0
+    said = []
+    join.join(url, "", "", False, said.append)
+    assert not [line for line in said if line.startswith("no sweep")]
+    assert join.join(url, "", "", False, said.append) == 0
+    assert said[-1].startswith(f"no sweep with trials that wait in {url}: name another database with storage")
+
+
+class Enough(Exception):
+    pass
+
+
+def test_a_worker_that_waits_comes_back_to_its_sweep(begun, url, monkeypatch):
+    runs.close(begun.parent.id, "KILLED", "interrupted")
+    done = []
+
+    def sleep(seconds):
+        done.append(len(queue.finished(begun.study)))
+        if len(done) == 2:
+            raise Enough
+        MlflowClient().update_run(begun.parent.id, status="RUNNING")  # its command again
+
+    monkeypatch.setattr(join.time, "sleep", sleep)
+    with pytest.raises(Enough):
+        join.join(url, "x", "", True, print)
+    assert done == [0, 4]
 
 
 def test_a_sweep_that_was_stopped_is_left_alone(begun, url):
@@ -99,7 +123,9 @@ def test_another_tracking_store_is_refused(begun, url):
 
 
 def test_names_have_to_be_of_one_sweep(begun, url):
-    with pytest.raises(UserError, match="Expected a study named 'y' in this database, found none"):
+    with pytest.raises(
+        UserError, match="Expected a study named 'y' in this database, found others: known: x-1234-abcd"
+    ):
         join.join(url, "y", "", False, print)
     opened = study.open_study(storage.open_storage(url), "x-9876-abcd", begun.experiment, maximize=True)
     with pytest.raises(

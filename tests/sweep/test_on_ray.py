@@ -180,11 +180,15 @@ def test_a_trial_that_fits_no_node_is_said(opened, monkeypatch):
     nodes = [
         {"Alive": alive, "NodeManagerHostname": "a", "Resources": {"CPU": 4, "GPU": alive * 2}} for alive in (0, 1)
     ]
+    monkeypatch.setenv("RAY_ADDRESS", "lab:6379")
     said = []
     for gpus in (2, 3):
         own = experiment.replace({"sweep.gpus": gpus, "sweep.cpus": 4})
         on_ray._check(SimpleNamespace(nodes=lambda: nodes), own, "grpc://lab:1", News(study, planned, said.append))
     assert said == ["no node of the cluster has 4 CPUs and 3 GPUs: waiting for one"]
+    monkeypatch.delenv("RAY_ADDRESS")
+    with pytest.raises(UserError, match=r"Expected 4 CPUs and 3 GPUs for a trial .* this machine has 4 and 2; ask for"):
+        on_ray._check(SimpleNamespace(nodes=lambda: nodes[1:]), own, "grpc://lab:1", News(study, planned, print))
 
 
 def test_an_engine_decides_nothing_of_a_result():

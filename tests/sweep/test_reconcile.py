@@ -74,6 +74,16 @@ def test_a_dead_processes_trial_is_given_up_and_its_run_closed(swept):
     assert again(swept) == []
 
 
+def test_a_run_that_its_trial_does_not_know_yet_is_that_trials(swept):
+    trial = queue.claim(swept.study, swept.planned)
+    above = {"mlflow.parentRunId": swept.parent.id, "cellml.study": "s", "cellml.trial": str(trial.number)}
+    run_id = MlflowClient().create_run(swept.parent.experiment_id, tags=above).info.run_id
+    assert reconcile.close_orphans(swept.study, records(swept)) == []
+    assert queue.interrupt(swept.study, trial, died=True)
+    assert reconcile.close_orphans(swept.study, records(swept)) == [run_id]
+    assert runs.record(run_id).status == "KILLED"
+
+
 def test_a_trial_that_died_before_it_had_a_run_is_given_up(swept):
     trial, _ = abandon(swept, run=False)
     again(swept)
