@@ -15,7 +15,7 @@ data: {source: folders, path: discs, classes: [interphase, anaphase]}
 split: {validation: 0.2, test: 0.2}
 input: {size: 24}
 model: {backbone: test_resnet}
-train: {epochs: 6, batch_size: 16, lr: 0.01}
+train: {epochs: 20, batch_size: 16, lr: 0.01}
 explain: {count: 0}
 """
 
