@@ -125,12 +125,7 @@ def sweep(context: click.Context, experiment: str, data: str, storage: str, **gi
 @click.option("--study", default="", help="The study's name as its sweep printed it; every open sweep by default.")
 @click.option("--data", default="", help="Folder or s3:// prefix of the same images, where they lie elsewhere here.")
 @click.option(
-    "--wait",
-    default="",
-    is_flag=False,
-    flag_value="yes",
-    metavar="",
-    help="Stay when there is nothing to do, for sweeps to come and for the same one continued.",
+    "--wait", default="", is_flag=False, flag_value="yes", metavar="", help="Stay, for sweeps to come or continued."
 )
 def worker(storage: str, study: str, data: str, wait: str) -> None:
     """Join sweeps that were begun elsewhere: run their trials until none is left."""

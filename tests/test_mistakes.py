@@ -1,13 +1,13 @@
 """A mistake is one line that names what was expected, what came and what to do; no run stays RUNNING."""
 
+import functools
 import sys
 
 import pytest
-import yaml
 from mlflow import MlflowClient
 
 from cellml import cli
-from tests.e2e.conftest import TINY
+from tests.e2e import conftest
 
 
 @pytest.fixture
@@ -30,20 +30,13 @@ def fails(workspace, monkeypatch, capsys):
         ids = [found.experiment_id for found in client.search_experiments()]
         assert not [r for r in client.search_runs(ids) if r.info.status == "RUNNING"]
 
-    (workspace / "tiny.yaml").write_text(TINY)
+    (workspace / "tiny.yaml").write_text(conftest.TINY)
     return fails
 
 
 @pytest.fixture
 def changed(workspace):
-    def changed(**sections):
-        tree = yaml.safe_load(TINY)
-        for section, values in sections.items():
-            tree.setdefault(section, {}).update(values)
-        (workspace / "bad.yaml").write_text(yaml.safe_dump(tree))
-        return "bad.yaml"
-
-    return changed
+    return functools.partial(conftest.changed, workspace)
 
 
 def test_before_any_image_is_read(fails, changed):

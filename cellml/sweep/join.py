@@ -40,20 +40,21 @@ def join(url: str, name: str, data: str, wait: bool, say: Say) -> int:
         UserError: no such sweep, other code or other data than those it was started with, or another tracking store.
     """
     opened = storage.open_storage(url)
-    if name:
-        return _one(opened, name, data, wait, say)
+    if name and not wait:
+        found = _named(opened, name)
+        return _part(opened, found.study_name, _session(found), data, say)
     count, refused, joined = 0, set[str](), False
     while True:
         ended = 0
-        for found in opened.get_all_studies():
-            left = session.read(found.user_attrs)
+        for found in [_named(opened, name)] if name else opened.get_all_studies():
+            left = _session(found) if name else session.read(found.user_attrs)
             if left is None or found.study_name in refused or not (_has_trials(opened, found) and _is_open(left)):
                 continue
             joined = True
             try:
                 ended += _part(opened, found.study_name, left, data, say)
             except UserError as error:
-                if isinstance(error, Away):
+                if name or isinstance(error, Away):
                     raise
                 refused.add(found.study_name)
                 say(f"not joined: {error}")
@@ -68,19 +69,6 @@ def join(url: str, name: str, data: str, wait: bool, say: Say) -> int:
             "or stay for sweeps to come with wait"
         )
     return count
-
-
-def _one(opened: BaseStorage, name: str, data: str, wait: bool, say: Say) -> int:
-    """Take part in one sweep; with `wait` in what its command continues later, too."""
-    count = 0
-    while True:
-        found = _named(opened, name)
-        left = _session(found)
-        if not wait or (_has_trials(opened, found) and _is_open(left)):
-            count += _part(opened, found.study_name, left, data, say)
-        if not wait:
-            return count
-        time.sleep(PAUSE)
 
 
 def _part(opened: BaseStorage, name: str, left: Session, data: str, say: Say) -> int:

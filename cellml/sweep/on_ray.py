@@ -136,10 +136,11 @@ def _check(ray: Any, experiment: Experiment, url: str, news: News) -> None:
     has = [node["Resources"] for node in nodes]
     if not any(r.get("CPU", 0) >= sweep.cpus and r.get("GPU", 0) >= sweep.gpus for r in has):
         asked = f"{sweep.cpus:g} CPUs and {sweep.gpus:g} GPUs"
-        if "RAY_ADDRESS" not in os.environ:
+        if not os.environ.get("RAY_ADDRESS"):
+            cpus, gpus = (max(r.get(kind, 0) for r in has) for kind in ("CPU", "GPU"))
             raise UserError(
-                f"Expected {asked} for a trial (sweep.cpus, sweep.gpus), this machine has {has[0].get('CPU', 0):g} and "
-                f"{has[0].get('GPU', 0):g}; ask for fewer, or name a cluster with RAY_ADDRESS"
+                f"Expected {asked} for a trial (sweep.cpus, sweep.gpus), this machine has {cpus:g} and {gpus:g}; "
+                "ask for fewer, or name a cluster with RAY_ADDRESS"
             )
         news.say(f"no node of the cluster has {asked}: waiting for one")
 

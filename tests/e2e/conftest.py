@@ -6,8 +6,10 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 from mlflow import MlflowClient
 
 from tests.conftest import ROOT, new_store
@@ -96,6 +98,15 @@ class Project:
     def all_runs(self):
         ids = [e.experiment_id for e in self.client.search_experiments()]
         return list(self.client.search_runs(ids))
+
+
+def changed(folder: Path, **sections: dict[str, Any]) -> str:
+    """The name of an experiment file in a folder: the tiny one with other values in some sections."""
+    tree = yaml.safe_load(TINY)
+    for section, values in sections.items():
+        tree.setdefault(section, {}).update(values)
+    (folder / "bad.yaml").write_text(yaml.safe_dump(tree))
+    return "bad.yaml"
 
 
 def make_project(folder: Path, empty_database: Path | None = None) -> Project:
