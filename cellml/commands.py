@@ -51,9 +51,10 @@ BATCH = 64  # images of one shape that `predict` gives the model at once
 def main(experiment: Experiment, storage: str = "") -> None:
     """Sweep, register and compare in one parent run, then say how to look at the result and use it."""
     with runs.parent("main", experiment) as parent:
-        dataset = _prepared(experiment, parent, sweep=True)
+        url = storage or storages.default_url(environment.tracking_uri())
+        dataset = _prepared(experiment, parent, storage=url)
         externals = benchmark.externals(experiment, dataset, _say)
-        registered = _sweep(experiment, dataset, parent, storage)
+        registered = _sweep(experiment, dataset, parent, url)
         console.print(benchmark.run(experiment, dataset, externals, parent, _say))
         _farewell(parent, registered.champion)
 
@@ -61,8 +62,9 @@ def main(experiment: Experiment, storage: str = "") -> None:
 def sweep(experiment: Experiment, storage: str = "") -> None:
     """Run or continue a sweep and register the best trial of every cell."""
     with runs.parent("sweep", experiment) as parent:
-        dataset = _prepared(experiment, parent, sweep=True)
-        registered = _sweep(experiment, dataset, parent, storage)
+        url = storage or storages.default_url(environment.tracking_uri())
+        dataset = _prepared(experiment, parent, storage=url)
+        registered = _sweep(experiment, dataset, parent, url)
         _farewell(parent, registered.champion)
 
 
@@ -284,9 +286,9 @@ def experiment_of(model: str) -> Experiment:
     return runs.experiment_of(registry.resolve(model).run_id)
 
 
-def _prepared(experiment: Experiment, tracked: Run, *, sweep: bool = False, contact_sheets: bool = True) -> Dataset:
-    """The data of an experiment whose names are all known, checked before anything is read where that can be."""
-    if sweep:
+def _prepared(experiment: Experiment, tracked: Run, *, storage: str = "", contact_sheets: bool = True) -> Dataset:
+    """The data of an experiment, or of a sweep in a storage; what can be checked is checked before they are read."""
+    if storage:
         trials.check(
             experiment, space.backbones(experiment), space.strategies(experiment), space.placements(experiment)
         )
@@ -295,6 +297,8 @@ def _prepared(experiment: Experiment, tracked: Run, *, sweep: bool = False, cont
     for uri in (experiment.model.weights, experiment.sampling.embeddings):
         if uri.startswith("models:/"):
             registry.resolve(uri)
+    if storage:
+        storages.open_storage(storage)
     dataset = _dataset(experiment, tracked, contact_sheets)
     trials.check_classes(experiment, dataset.manifest.classes, dataset.manifest.sequences is not None)
     return dataset
@@ -314,8 +318,7 @@ def _dataset(experiment: Experiment, tracked: Run, contact_sheets: bool = True) 
     return dataset
 
 
-def _sweep(experiment: Experiment, dataset: Dataset, parent: Run, storage: str) -> register.Registered:
-    url = storage or storages.default_url(environment.tracking_uri())
+def _sweep(experiment: Experiment, dataset: Dataset, parent: Run, url: str) -> register.Registered:
     swept = driver.run(experiment, dataset, parent, url, _say)
     return register.register(experiment, dataset, swept.study, parent, _say)
 

@@ -26,6 +26,17 @@ PATIENCE = 600.0  # seconds that a database may be away, unless CELLML_PATIENCE 
 PAUSE = 0.5  # seconds between tries, doubled each time up to
 LONGEST_PAUSE = 8.0
 TRIES = 10  # of making the tables of a new database
+URLS = "sqlite:///FILE, postgresql://USER:PASSWORD@HOST:PORT/DATABASE or grpc://HOST:PORT"
+ADVICE = {
+    "table schema": "upgrade it with `optuna storage upgrade --storage URL`, or name another database",
+    "authentication failed": "correct the user or the password in storage",
+    "no password supplied": "storage is postgresql://USER:PASSWORD@HOST:PORT/DATABASE",
+    "unable to open database file": "name a file in a folder that exists and may be written to",
+    "file is not a database": "name another file",
+    "does not exist": "create it, or correct storage",
+    "Could not parse": f"storage is {URLS}",
+    "Can't load plugin": f"storage is {URLS}",
+}
 
 _patience: ContextVar[float | None] = ContextVar("patience", default=None)
 
@@ -58,12 +69,9 @@ def open_storage(url: str) -> BaseStorage:
         known = database.engine.name in INSERT
         return Patient(Batched(database) if known else optuna.storages.get_storage(database))  # type: ignore[abstract]
     except (SQLAlchemyError, ImportError, RuntimeError, ValueError, OSError) as error:
-        reason = str(error).strip().splitlines()[0]
-        advice = "start it, or correct storage"
-        if isinstance(error, RuntimeError) and "schema" in str(error):
-            advice = "upgrade it with `optuna storage upgrade --storage URL`, or name another database"
+        reason = str(error).strip().splitlines()[0].rstrip(".")
         raise UserError(
-            f"Expected an Optuna database at {url.split('@')[-1]}: {reason.rstrip('.')}; {advice}"
+            f"Expected an Optuna database at {url.split('@')[-1]}: {reason}; {_advice(str(error))}"
         ) from None
 
 
@@ -141,6 +149,10 @@ def _away(error: BaseException) -> bool:
 def _line(error: BaseException) -> str:
     text = str(error.__cause__ or error).strip()
     return text.splitlines()[0] if text else type(error).__name__
+
+
+def _advice(error: str) -> str:
+    return next((advice for words, advice in ADVICE.items() if words in error), "start it, or correct storage")
 
 
 def _first(url: str) -> RDBStorage:

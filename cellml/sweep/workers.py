@@ -7,10 +7,11 @@ import time
 from multiprocessing.process import BaseProcess
 
 import optuna
+import yaml
 
 from cellml import config
 from cellml.config import Experiment
-from cellml.data.prepare import Dataset
+from cellml.data.prepare import Dataset, prepare
 from cellml.errors import UserError
 from cellml.secrets import hidden, traced
 from cellml.sweep import objective, queue, reconcile, space, storage
@@ -40,15 +41,20 @@ def run(
     Raises:
         UserError: workers keep dying.
     """
-    context = multiprocessing.get_context("spawn")
+    if sys.platform == "linux":
+        context = multiprocessing.get_context("forkserver")  # a process that has the libraries, and no device, forks
+    else:
+        context = multiprocessing.get_context("spawn")
+    context.set_forkserver_preload([__name__])
     own = pinned(experiment, experiment.sweep.workers)
     devices = device.visible() if own.train.device in ("auto", "cuda") else []
 
     def start(place: int) -> BaseProcess:
         remaining = None if deadline == float("inf") else deadline - time.monotonic()
         card = devices[place % len(devices)] if len(devices) > 1 else None
-        arguments = (own.yaml(), study.study_name, url, len(planned), parent.id, parent.experiment_id, remaining, card)
-        process = context.Process(target=_work, args=arguments, daemon=True)
+        variables = dict(os.environ) | ({} if card is None else {"CUDA_VISIBLE_DEVICES": card})
+        arguments = (own.yaml(), study.study_name, url, len(planned), parent.id, parent.experiment_id, remaining)
+        process = context.Process(target=_work, args=(*arguments, variables), daemon=True)
         process.start()
         return process
 
@@ -89,23 +95,19 @@ def _left(study: optuna.Study, planned: list[space.Planned]) -> bool:
 
 
 def _work(
-    yaml: str,
+    settings: str,
     name: str,
     url: str,
     count: int,
     parent_id: str,
     experiment_id: str,
     seconds: float | None,
-    card: str | None,
+    variables: dict[str, str],
 ) -> None:
-    import yaml as reader
-
-    from cellml.data.prepare import prepare
-
-    if card is not None:
-        os.environ["CUDA_VISIBLE_DEVICES"] = card  # before CUDA is first used in this process
+    os.environ.clear()
+    os.environ.update(variables)  # the forking process has those of its own start; CUDA reads them at its first use
     deadline = float("inf") if seconds is None else time.monotonic() + seconds
-    experiment = config.parse(reader.safe_load(yaml))
+    experiment = config.parse(yaml.safe_load(settings))
     try:
         dataset = prepare(experiment)
         study = studies.open_study(

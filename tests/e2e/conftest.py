@@ -13,6 +13,7 @@ import yaml
 from mlflow import MlflowClient
 
 from tests.conftest import ROOT, new_store
+from tests.e2e import preloaded
 
 TINY = """
 name: tiny
@@ -66,7 +67,10 @@ class Project:
         )
 
     def command(self, *command: str, **extra: str) -> subprocess.CompletedProcess:
-        process = self.start(*command, **extra)
+        """What a command says and how it ends, without the wait for its imports."""
+        process = self.start(
+            *command, **{"PATH": f"{preloaded.folder()}{os.pathsep}{self.environment['PATH']}"} | extra
+        )
         output, _ = process.communicate(timeout=600)
         return subprocess.CompletedProcess(command, process.returncode, output)
 

@@ -49,8 +49,13 @@ def test_a_store_that_is_away(folders, bucket):
 def test_a_wrong_password_of_the_database_of_sweeps(folders, postgres):
     url = postgres.url("optuna", "a-wrong-password")
     done = folders.cellml("sweep", "--experiment", "tiny.yaml", "--storage", url)
-    fails(done, f"Expected an Optuna database at 127.0.0.1:{postgres.port}/optuna", "password authentication failed")
+    fails(
+        done,
+        f"Expected an Optuna database at 127.0.0.1:{postgres.port}/optuna",
+        "correct the user or the password in storage",
+    )
     assert "a-wrong-password" not in done.stdout
+    assert "images" not in done.stdout  # it is told before any is read
     assert {r.info.status for r in folders.all_runs()} == {"FAILED"}
 
 

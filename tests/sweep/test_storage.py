@@ -52,9 +52,18 @@ def test_the_study_lies_beside_the_tracking_store(monkeypatch):
     assert storage.default_url("http://127.0.0.1:5000") == "postgresql://lab/optuna"
 
 
-@pytest.mark.parametrize("url", ["sqlite:////no/such/folder/x.db", "postgresql://u:secret@127.0.0.1:1/x", "nonsense"])
-def test_a_database_that_does_not_open_is_one_line_without_its_password(url):
-    with pytest.raises(UserError, match="Expected an Optuna database") as caught:
+@pytest.mark.parametrize(
+    ("url", "advice"),
+    [
+        ("sqlite:////no/such/folder/x.db", "name a file in a folder that exists"),
+        ("sqlite:///" + __file__, "name another file"),
+        ("postgresql://u:secret@127.0.0.1:1/x", "start it, or correct storage"),
+        ("nonsense", "storage is sqlite:///FILE, postgresql://USER:PASSWORD"),
+        ("postgres+nonsense://u:secret@h/x", "storage is sqlite:///FILE, postgresql://USER:PASSWORD"),
+    ],
+)
+def test_a_database_that_does_not_open_is_one_line_without_its_password(url, advice):
+    with pytest.raises(UserError, match=f"Expected an Optuna database.*{advice}") as caught:
         storage.open_storage(url)
     assert "secret" not in str(caught.value)
     assert "\n" not in str(caught.value)

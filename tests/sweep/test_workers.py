@@ -1,6 +1,7 @@
+import os
+
 import pytest
 
-from cellml.data import prepare
 from cellml.errors import UserError
 from cellml.sweep import workers
 
@@ -14,9 +15,9 @@ def test_what_a_worker_process_dies_of_is_said_without_secrets(experiment, url, 
         raise error
 
     monkeypatch.setenv("SOME_PASSWORD", "geheim")
-    monkeypatch.setattr(prepare, "prepare", fails)
+    monkeypatch.setattr(workers, "prepare", fails)
     with pytest.raises(SystemExit) as ended:
-        workers._work(experiment.yaml(), "s", url, 1, "r", "0", None, None)
+        workers._work(experiment.yaml(), "s", url, 1, "r", "0", None, dict(os.environ))
     assert said in ended.value.code
     assert "u:***@h" in ended.value.code
     assert "geheim" not in ended.value.code
