@@ -15,11 +15,17 @@ DATA = Path(os.environ.get("CELLML_DATA", ROOT.parent / "shared" / "data"))
 LONG = ("test_crash.py", "test_main.py", "test_interruption.py", "test_away.py", "test_on_ray.py", "test_kill.py")
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files that take long come first, so that two processes end at about the same time (`--dist loadfile`)."""
+    """Say which tests one process takes (`--dist loadgroup`): those of a file, and all on the project `finished`.
+
+    Files that take long come first, so that two processes end at about the same time.
+    """
     for item in items:
         if item.path.is_relative_to(ROOT / "tests" / "services"):
             item.add_marker(pytest.mark.services)
+        shared = "finished" in getattr(item, "fixturenames", ())
+        item.add_marker(pytest.mark.xdist_group("finished" if shared else f"{item.path.parent.name}-{item.path.stem}"))
     if "PYTEST_XDIST_WORKER" in os.environ:
         items.sort(key=lambda item: LONG.index(item.path.name) if item.path.name in LONG else len(LONG))
 
