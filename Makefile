@@ -30,7 +30,7 @@ format: env
 # Fast tests first, then those on real servers and the end-to-end runs; two at a time with one thread each.
 test: lint
 	OMP_NUM_THREADS=1 pytest -n 2 --dist worksteal -m "not slow and not environments and not services"
-	OMP_NUM_THREADS=1 pytest -n 2 --dist loadgroup --no-loadscope-reorder -m "(slow or services) and not environments"
+	OMP_NUM_THREADS=1 pytest -n 2 --dist loadfile --no-loadscope-reorder -m "(slow or services) and not environments"
 
 clean:
 	rm -rf .cellml-cache build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -13,19 +13,26 @@ ROOT = Path(__file__).resolve().parent.parent
 FROM_OUTSIDE = ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "MLFLOW_EXPERIMENT_NAME", "MLFLOW_REGISTRY_URI")
 DATA = Path(os.environ.get("CELLML_DATA", ROOT.parent / "shared" / "data"))
 LONG = ("test_crash.py", "test_main.py", "test_interruption.py", "test_away.py", "test_on_ray.py", "test_kill.py")
+FINISHED = ("test_main.py", "test_browser.py", "test_ensemble.py")  # of tests/e2e
 
 
-@pytest.hookimpl(tryfirst=True)  # xdist reads the groups
+def pytest_xdist_make_scheduler(config: pytest.Config, log):
+    """With `--dist loadfile`: one process takes all files whose tests share the project `finished`."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class Scheduling(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = super()._split_scope(nodeid)
+            return "finished" if Path(file).name in FINISHED else file
+
+    return Scheduling(config, log) if config.getvalue("dist") == "loadfile" else None
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Say which tests one process takes (`--dist loadgroup`): those of a file, and all on the project `finished`.
-
-    Files that take long come first, so that two processes end at about the same time.
-    """
+    """Files that take long come first, so that two processes end at about the same time."""
     for item in items:
         if item.path.is_relative_to(ROOT / "tests" / "services"):
             item.add_marker(pytest.mark.services)
-        shared = "finished" in getattr(item, "fixturenames", ())
-        item.add_marker(pytest.mark.xdist_group("finished" if shared else f"{item.path.parent.name}-{item.path.stem}"))
     if "PYTEST_XDIST_WORKER" in os.environ:
         items.sort(key=lambda item: LONG.index(item.path.name) if item.path.name in LONG else len(LONG))
 

@@ -16,7 +16,14 @@ import sqlalchemy
 from optuna.exceptions import StorageInternalError
 from optuna.storages import BaseStorage, RDBStorage
 from sqlalchemy.engine import Engine
-from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError, ProgrammingError, SQLAlchemyError
+from sqlalchemy.exc import (
+    DBAPIError,
+    IntegrityError,
+    OperationalError,
+    PendingRollbackError,
+    ProgrammingError,
+    SQLAlchemyError,
+)
 
 from cellml.errors import Away, UserError
 from cellml.sweep import proxy
@@ -139,7 +146,9 @@ def _away(error: BaseException) -> bool:
     """Whether a call failed because nothing answered, or the database is locked, not because of what was asked."""
     if isinstance(error, StorageInternalError) and error.__cause__ is not None:
         error = error.__cause__
-    if isinstance(error, OperationalError):
+    if isinstance(
+        error, OperationalError | PendingRollbackError
+    ):  # the latter: Optuna asks again in a session that broke
         return True
     if isinstance(error, DBAPIError):
         return error.connection_invalidated

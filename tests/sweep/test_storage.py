@@ -13,24 +13,27 @@ from optuna.trial import TrialState
 from cellml.errors import Away, UserError
 from cellml.sweep import storage
 
+REFUSED = sqlalchemy.exc.OperationalError("SELECT 1", {}, Exception("connection refused\nmore"))
+BROKEN = sqlalchemy.exc.PendingRollbackError("Can't reconnect until invalid transaction is rolled back.")
 
-def away():
+
+def away(cause=REFUSED):
     error = StorageInternalError("x")
-    error.__cause__ = sqlalchemy.exc.OperationalError("SELECT 1", {}, Exception("connection refused\nmore"))
+    error.__cause__ = cause
     return error
 
 
 class Flaky(InMemoryStorage):
     """Does as asked, and loses the answer; or does not even hear the question."""
 
-    def __init__(self, before=0, after=0):
+    def __init__(self, before=0, after=0, cause=REFUSED):
         super().__init__()
-        self.before, self.after = before, after
+        self.before, self.after, self.cause = before, after, cause
 
     def set_trial_state_values(self, *arguments, **named):
         if self.before:
             self.before -= 1
-            raise away()
+            raise away(self.cause)
         done = super().set_trial_state_values(*arguments, **named)
         if self.after:
             self.after -= 1
@@ -79,7 +82,7 @@ def test_a_database_of_another_schema_says_what_to_do(tmp_path):
         storage.open_storage(url)
 
 
-@pytest.mark.parametrize("flaky", [Flaky(before=3), Flaky(after=1)])
+@pytest.mark.parametrize("flaky", [Flaky(before=3), Flaky(after=1), Flaky(before=1, cause=BROKEN)])
 def test_a_call_is_tried_again_whether_question_or_answer_was_lost(flaky):
     study = optuna.create_study(storage=storage.Patient(flaky))
     trial = study.ask()
