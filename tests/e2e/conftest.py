@@ -68,18 +68,24 @@ class Project:
 
     def command(self, *command: str, **extra: str) -> subprocess.CompletedProcess:
         """What a command says and how it ends, without the wait for its imports."""
-        process = self.start(
-            *command, **{"PATH": f"{preloaded.folder()}{os.pathsep}{self.environment['PATH']}"} | extra
-        )
-        output, _ = process.communicate(timeout=600)
-        return subprocess.CompletedProcess(command, process.returncode, output)
+        path = f"{preloaded.folder()}{os.pathsep}{self.environment['PATH']}"
+        return self.ended(self.start(*command, **{"PATH": path} | extra))
 
     def cellml(self, *words: str, **extra: str) -> subprocess.CompletedProcess:
         return self.command("python", "-m", "cellml", *words, **extra)
 
     def mlflow_run(self, entry: str, *options: str, **params: str) -> subprocess.CompletedProcess:
+        return self.command(*self.words(entry, *options, **params))
+
+    @staticmethod
+    def words(entry: str, *options: str, **params: str) -> list[str]:
         given = [word for key, value in params.items() for word in ("-P", f"{key}={value}")]
-        return self.command("mlflow", "run", ".", "--env-manager", "local", "-e", entry, *options, *given)
+        return ["mlflow", "run", ".", "--env-manager", "local", "-e", entry, *options, *given]
+
+    @staticmethod
+    def ended(process: subprocess.Popen) -> subprocess.CompletedProcess:
+        output, _ = process.communicate(timeout=600)
+        return subprocess.CompletedProcess(process.args, process.returncode, output)
 
     def consume(self, code: str, python: str | Path = sys.executable) -> str:
         """What other code prints, in a process with torch, mlflow (and numpy as np, rng) but nothing of ours."""
@@ -130,9 +136,10 @@ def project(tmp_path, empty_database) -> Project:
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory) -> Project:
-    """A project after `mlflow run` of its main entry point, where nothing was before."""
+    """A project after `mlflow run` of its main entry point, where nothing was before, in processes of its own."""
     project = make_project(tmp_path_factory.mktemp("finished"))
-    done = project.mlflow_run("main", "--experiment-name", "cells", experiment="tiny.yaml")
+    words = project.words("main", "--experiment-name", "cells", experiment="tiny.yaml")
+    done = project.ended(project.start(*words))
     assert done.returncode == 0, done.stdout
     (project.folder / "main.log").write_text(done.stdout)
     return project

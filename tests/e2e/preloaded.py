@@ -13,6 +13,7 @@ import json
 import os
 import runpy
 import selectors
+import shutil
 import signal
 import socket
 import subprocess
@@ -48,8 +49,14 @@ def folder() -> Path:
     command = [sys.executable, "-m", "tests.e2e.preloaded", address]
     server = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True)
     assert server.stdout.readline() == b"ready\n"
-    atexit.register(server.stdin.close)
+    atexit.register(_end, server, own)
     return own
+
+
+def _end(server: subprocess.Popen, own: Path) -> None:
+    server.stdin.close()
+    server.wait(30)
+    shutil.rmtree(own)
 
 
 def serve(address: str) -> None:
