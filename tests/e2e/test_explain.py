@@ -22,7 +22,7 @@ split: {validation: 0.2, test: 0.2}
 input: {size: 48}
 model: {backbone: test_resnet}
 train: {epochs: 12, batch_size: 32, lr: 0.01, augment: {flip: true, rotate: 0, scale: 0, shift: 0}}
-explain: {methods: [gradcam, occlusion], count: 4, measured: 64}
+explain: {methods: [gradcam], count: 4, measured: 32, options: {lime: {samples: 150}}}
 compare: {resamples: 100}
 """
 

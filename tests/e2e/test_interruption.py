@@ -43,7 +43,7 @@ def assert_complete(project, trials):
 @pytest.mark.parametrize("workers", [1, 2])
 def test_sigkill_of_the_process_group_in_mid_trial(project, workers):
     command = ["mlflow", "run", ".", "--env-manager", "local", "--experiment-name", "cells", "-e", "sweep"]
-    command += ["-P", "experiment=tiny.yaml", "-P", "trials=4", "-P", f"workers={workers}"]
+    command += ["-P", "experiment=tiny.yaml", "-P", "trials=4", "-P", f"workers={workers}", "-P", "explain.count=0"]
     process = project.start(*command)
     wait_for(lambda: started_trials(project, 2))
     os.killpg(process.pid, signal.SIGKILL)
@@ -59,6 +59,7 @@ def test_sigkill_of_the_process_group_in_mid_trial(project, workers):
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
 def test_interrupt_closes_every_run_at_once(project, how):
     command = ["python", "-m", "cellml", "sweep", "--experiment", "tiny.yaml", "--trials", "4", "--name", "cells"]
+    command += ["--explain.count", "0"]
     process = project.start(*command)
     wait_for(lambda: started_trials(project, 1))
     process.send_signal(how)
