@@ -17,12 +17,14 @@ FINISHED = ("test_main.py", "test_browser.py", "test_ensemble.py")  # of tests/e
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log):
-    """With `--dist loadfile`: one process takes all files whose tests share the project `finished`."""
+    """With `--dist loadfile`: one process takes all files that share the project `finished`, one the lab's servers."""
     from xdist.scheduler import LoadFileScheduling
 
     class Scheduling(LoadFileScheduling):
         def _split_scope(self, nodeid: str) -> str:
             file = super()._split_scope(nodeid)
+            if file.startswith("tests/services/"):
+                return "services"
             return "finished" if Path(file).name in FINISHED else file
 
     return Scheduling(config, log) if config.getvalue("dist") == "loadfile" else None

@@ -3,7 +3,6 @@
 from functools import partial
 
 import torch
-from captum.attr import NoiseTunnel, Saliency
 
 from cellml.explain.base import EXPLAINERS, SLOPE, Attribution, Score, array, at_least, scores, seeded
 from cellml.models.classifier import Classifier
@@ -33,6 +32,8 @@ def saliency(
     Returns:
         Maps of (N, H, W), in units of the score over a raw value.
     """
+    from captum.attr import Saliency
+
     method = Saliency(partial(scores, classifier, score=score))
     batches = zip(prepared.split(batch_size), classes.split(batch_size), strict=True)
     channels = torch.cat(
@@ -79,6 +80,8 @@ def smoothgrad(
 
     def of_shares(shares: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
         return scores(classifier, low + scale * shares, wanted, score)
+
+    from captum.attr import NoiseTunnel, Saliency
 
     method, parts = NoiseTunnel(Saliency(of_shares)), []
     for image, wanted in zip(prepared.split(1), classes.split(1), strict=True):

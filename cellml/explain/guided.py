@@ -3,7 +3,6 @@
 import warnings
 
 import torch
-from captum.attr import GuidedBackprop
 from torch import nn
 
 from cellml.explain import gradcam, hooks
@@ -106,6 +105,8 @@ def _guided(
     classifier: Classifier, prepared: torch.Tensor, classes: torch.Tensor, score: Score, batch_size: int
 ) -> torch.Tensor:
     """(N, C, H, W)."""
+    from captum.attr import GuidedBackprop
+
     method = GuidedBackprop(_Scored(classifier, score))
     batches = zip(prepared.split(batch_size), classes.split(batch_size), strict=True)
     with warnings.catch_warnings():

@@ -6,7 +6,6 @@ from functools import partial
 import numpy as np
 import numpy.typing as npt
 import torch
-from captum.attr import GradientShap, IntegratedGradients
 from torch import nn
 
 from cellml.explain import references
@@ -46,6 +45,8 @@ def integrated_gradients(
         UserError: no steps, or an unknown baseline.
     """
     at_least(1, steps=steps)
+    from captum.attr import IntegratedGradients
+
     method = IntegratedGradients(partial(scores, classifier, score=score))
 
     def attribute(image: torch.Tensor, blank: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
@@ -95,6 +96,8 @@ def gradient_shap(
     at_least(1, samples=samples)
     at_least(0, noise=noise)
     low, scale = classifier.low, classifier.scale
+
+    from captum.attr import GradientShap
 
     def of_shares(shares: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
         return scores(classifier, low + scale * shares, wanted, score)

@@ -3,20 +3,19 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from captum._utils.models.linear_model import SkLearnRidge
-from captum.attr import KernelShap, Lime
-from torch.utils.data import DataLoader
 
 from cellml.explain import references, superpixels
 from cellml.explain.base import EXPLAINERS, Attribution, Score, at_least, measured, scores, seeded
 from cellml.models.classifier import Classifier
 
-_RIDGE = 1e-3  # keeps the fit defined where there are fewer samples than superpixels
+if TYPE_CHECKING:
+    from captum.attr import Lime
+
 _WIDTH = 0.25  # of LIME's kernel, in cosine distance, as for images in the authors' package
 
 
@@ -69,7 +68,11 @@ def lime(
         UserError: fewer than two samples or superpixels, an unknown baseline or kind.
     """
     at_least(2, samples=samples, count=count)
-    surrogate = _Surrogate()
+    from captum.attr import Lime
+
+    from cellml.explain.ridge import Ridge
+
+    surrogate = Ridge()
     method = Lime(partial(scores, classifier, score=score), interpretable_model=surrogate, similarity_func=_similarity)
     fits = []
 
@@ -121,6 +124,8 @@ def kernel_shap(
         UserError: fewer than two samples or superpixels, an unknown baseline or kind.
     """
     at_least(2, samples=samples, count=count)
+    from captum.attr import KernelShap
+
     method = KernelShap(partial(scores, classifier, score=score))
     change = measured(classifier, prepared, classes, score, batch_size)
     change -= measured(classifier, references.reference(prepared, baseline), classes, score, batch_size)
@@ -131,31 +136,13 @@ def kernel_shap(
     return Attribution(maps, classes.cpu().numpy(), "kernel_shap", convergence=lacking)
 
 
-class _Surrogate(SkLearnRidge):
-    """captum's ridge regression, which also tells how well it fits: weighted R2."""
-
-    r2: float
-
-    def __init__(self) -> None:
-        super().__init__(alpha=_RIDGE)
-
-    def fit(self, train_data: DataLoader, **kwargs: Any) -> dict[str, float]:
-        spent = super().fit(train_data, **kwargs)
-        shown, found, weight = (torch.cat(column).double() for column in zip(*train_data, strict=True))
-        left = found - self(shown.float()).detach().double().reshape(-1)
-        spread = found - (weight * found).sum() / weight.sum()
-        total = float((weight * spread**2).sum())
-        self.r2 = 1 - float((weight * left**2).sum()) / total if total > 0 else 1.0
-        return spent
-
-
 def _similarity(_: torch.Tensor, __: torch.Tensor, shown: torch.Tensor, **___: Any) -> torch.Tensor:
     """LIME's kernel: the cosine of a vector of k ones among d and that of all ones is sqrt(k / d)."""
     distance = 1 - shown.float().mean(dim=1).sqrt()
     return torch.exp(-(distance**2) / _WIDTH**2)
 
 
-def _coefficients(method: Lime, cut: Cut, samples: int, seed: int, batch_size: int) -> torch.Tensor:
+def _coefficients(method: "Lime", cut: Cut, samples: int, seed: int, batch_size: int) -> torch.Tensor:
     """Each superpixel's part; a single one has the whole change, of which no regression needs to tell."""
     if not cut.labels.any():
         with torch.no_grad():

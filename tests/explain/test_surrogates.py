@@ -8,7 +8,7 @@ from scipy.spatial import distance
 from sklearn.linear_model import Ridge
 from torch.utils.data import DataLoader, TensorDataset
 
-from cellml.explain import surrogates
+from cellml.explain import ridge, surrogates
 from cellml.explain.base import explain, scores
 from cellml.explain.references import reference
 from cellml.explain.superpixels import segment
@@ -93,7 +93,7 @@ def test_one_superpixel_has_the_whole_change():
 def test_the_surrogate_is_scikit_learns_ridge_with_its_weighted_r2():
     rng = np.random.default_rng(0)
     x, y, w = rng.integers(0, 2, (60, 5)).astype(np.float32), rng.normal(size=60).astype(np.float32), rng.random(60)
-    surrogate = surrogates._Surrogate()
+    surrogate = ridge.Ridge()
     dataset = TensorDataset(torch.from_numpy(x), torch.from_numpy(y), torch.from_numpy(w.astype(np.float32)))
     surrogate.fit(DataLoader(dataset, batch_size=60))
     peer = Ridge(alpha=1e-3).fit(x, y, sample_weight=w)
