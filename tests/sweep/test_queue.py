@@ -69,9 +69,9 @@ def _claim_all(url, found):
 
 def test_processes_never_claim_the_same_trial(tmp_path, opened, experiment):
     queue.enqueue(opened, space.plan(experiment, 20))
-    context = multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("fork")
     found = context.Queue()
-    pool = [context.Process(target=_claim_all, args=(f"sqlite:///{tmp_path / 'optuna.db'}", found)) for _ in range(2)]
+    pool = [context.Process(target=_claim_all, args=(f"sqlite:///{tmp_path / 'optuna.db'}", found)) for _ in range(3)]
     for process in pool:
         process.start()
     keys = [found.get(timeout=60) for _ in range(20)]
