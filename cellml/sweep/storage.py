@@ -146,9 +146,8 @@ def _away(error: BaseException) -> bool:
     """Whether a call failed because nothing answered, or the database is locked, not because of what was asked."""
     if isinstance(error, StorageInternalError) and error.__cause__ is not None:
         error = error.__cause__
-    if isinstance(
-        error, OperationalError | PendingRollbackError
-    ):  # the latter: Optuna asks again in a session that broke
+    # PendingRollbackError: Optuna asks another way in a session that has just broken.
+    if isinstance(error, OperationalError | PendingRollbackError):
         return True
     if isinstance(error, DBAPIError):
         return error.connection_invalidated
