@@ -56,17 +56,17 @@ def test_sigkill_of_the_process_group_in_mid_trial(project, workers):
     assert len(old) == 1
 
 
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
-def test_interrupt_closes_every_run_at_once(project, how):
+@pytest.mark.parametrize(("how", "workers"), [(signal.SIGINT, 1), (signal.SIGTERM, 2)])
+def test_interrupt_of_the_process_group_closes_every_run_at_once(project, how, workers):
     command = ["python", "-m", "cellml", "sweep", "--experiment", "tiny.yaml", "--trials", "4", "--name", "cells"]
-    command += ["--explain.count", "0"]
+    command += ["--explain.count", "0", "--workers", str(workers)]
     process = project.start(*command)
-    wait_for(lambda: started_trials(project, 1))
-    process.send_signal(how)
+    wait_for(lambda: started_trials(project, workers))
+    os.killpg(process.pid, how)
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 130, output
     assert "Traceback" not in output
-    assert {r.info.status for r in project.runs("cells")} <= {"KILLED", "FINISHED"}
+    wait_for(lambda: {r.info.status for r in project.runs("cells")} <= {"KILLED", "FINISHED"}, 15)
     done = project.command(*command)
     assert done.returncode == 0, done.stdout
     assert_complete(project, 4)
