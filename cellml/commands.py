@@ -51,7 +51,7 @@ BATCH = 64  # images of one shape that `predict` gives the model at once
 def main(experiment: Experiment, storage: str = "") -> None:
     """Sweep, register and compare in one parent run, then say how to look at the result and use it."""
     with runs.parent("main", experiment) as parent:
-        url = storage or storages.default_url(environment.tracking_uri())
+        url = _database(storage)
         dataset = _prepared(experiment, parent, storage=url)
         externals = benchmark.externals(experiment, dataset, _say)
         registered = _sweep(experiment, dataset, parent, url)
@@ -62,7 +62,7 @@ def main(experiment: Experiment, storage: str = "") -> None:
 def sweep(experiment: Experiment, storage: str = "") -> None:
     """Run or continue a sweep and register the best trial of every cell."""
     with runs.parent("sweep", experiment) as parent:
-        url = storage or storages.default_url(environment.tracking_uri())
+        url = _database(storage)
         dataset = _prepared(experiment, parent, storage=url)
         registered = _sweep(experiment, dataset, parent, url)
         _farewell(parent, registered.champion)
@@ -71,13 +71,13 @@ def sweep(experiment: Experiment, storage: str = "") -> None:
 def worker(storage: str, study: str, data: str, wait: bool) -> None:
     """Join sweeps that were begun elsewhere."""
     with runs.own("worker"):
-        joining.join(storage or storages.default_url(environment.tracking_uri()), study, data, wait, _say)
+        joining.join(_database(storage), study, data, wait, _say)
 
 
 def reconcile(storage: str) -> None:
     """Close runs whose process is gone, and let Optuna and MLflow tell the same again."""
     with runs.own("reconcile"):
-        url = storage or storages.default_url(environment.tracking_uri())
+        url = _database(storage)
         for line in reconciling.everything(url) or [f"nothing to put right in {hidden(url)} and its runs"]:
             _say(line)
 
@@ -316,6 +316,10 @@ def _dataset(experiment: Experiment, tracked: Run, contact_sheets: bool = True) 
     source = experiment.data.path or ""
     records.log_dataset(dataset, tracked, experiment.name, source, contact_sheets=contact_sheets)
     return dataset
+
+
+def _database(given: str) -> str:
+    return given or storages.default_url(environment.tracking_uri())
 
 
 def _sweep(experiment: Experiment, dataset: Dataset, parent: Run, url: str) -> register.Registered:

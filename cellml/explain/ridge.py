@@ -1,4 +1,4 @@
-"""The linear model behind LIME."""
+"""The linear model behind LIME, apart from it because captum takes a second or two to import."""
 
 from typing import Any
 
